@@ -1,0 +1,69 @@
+"""The error tree: what went wrong, whether trying again can help, and what the reader can do."""
+
+from dataclasses import dataclass
+
+
+class GexError(Exception):
+    """Base of every error this project raises on purpose; its text is safe to show and log."""
+
+
+class PermanentError(GexError):
+    """Trying the same thing again cannot help."""
+
+
+class TransientError(GexError):
+    """The same thing may succeed later."""
+
+
+class LeaseTimeoutError(TransientError):
+    """The database file was held by somebody else for longer than the caller would wait."""
+
+
+class JournalUnavailableError(TransientError):
+    """A record could not be made durable; it must not be acknowledged."""
+
+
+class DownloadInterruptedError(TransientError):
+    """A download failed in a way that another attempt may cure."""
+
+
+class SourceUnavailableError(PermanentError):
+    """There is nowhere to take a history file from, or the source refuses it."""
+
+
+class MalformedFileError(PermanentError):
+    """A history file is not a whole document of snapshots."""
+
+
+@dataclass(frozen=True)
+class FieldProblem:
+    """One thing wrong with a payload.
+
+    Attributes:
+        field: dotted path, `strikes.3.0`; empty for the payload as a whole.
+        value: short rendering of what was sent, at most 80 characters.
+        expected: what would have been accepted.
+    """
+
+    field: str
+    value: str
+    expected: str
+
+    def __str__(self) -> str:
+        """Render as one line for logs and quarantine files."""
+        return f"{self.field or 'payload'}: got {self.value}, expected {self.expected}"
+
+
+class RecordError(PermanentError):
+    """A record that cannot be understood; `problems` says why, field by field."""
+
+    def __init__(self, *problems: FieldProblem) -> None:
+        """Keep the problems and join them for the message."""
+        super().__init__("; ".join(map(str, problems)))
+        self.problems = problems
+
+    @classmethod
+    def of(cls, field: str, value: object, expected: str) -> "RecordError":
+        """Build the error for one field, shortening the value."""
+        rendered = value if isinstance(value, str) else repr(value)
+        return cls(FieldProblem(field, rendered if len(rendered) <= 80 else rendered[:77] + "...", expected))

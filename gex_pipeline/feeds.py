@@ -1,0 +1,106 @@
+"""Feeds and the names they go by: ticker and endpoint, read from payloads, URLs and file names."""
+
+import datetime as dt
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from gex_pipeline.errors import RecordError
+
+DEFAULT_ENDPOINT = "gex_zero"
+_ENDPOINT_ALIASES = {"zero": "gex_zero", "one": "gex_one", "full": "gex_full"}
+_TICKER = re.compile(r"[A-Z0-9][A-Z0-9._^-]{0,31}")
+_ENDPOINT = re.compile(r"[a-z0-9][a-z0-9_]{0,31}")
+_HISTORY_NAME = re.compile(
+    r"(?P<date>\d{4}-?\d{2}-?\d{2})_(?P<ticker>[A-Za-z0-9.^-]+(?:_[A-Za-z0-9.^-]+)*?)"
+    r"(?:_(?P<package>classic|state|orderflow))?(?:_(?P<endpoint>gex_[a-z]+|zero|one|full))?(?:_history)?"
+)
+_DATE = re.compile(r"(?<!\d)(\d{4})-?(\d{2})-?(\d{2})(?!\d)")
+
+
+@dataclass(frozen=True, order=True)
+class Feed:
+    """One stream of snapshots: a ticker and an endpoint, both normalised and safe as path components."""
+
+    ticker: str
+    endpoint: str
+
+    @property
+    def key(self) -> str:
+        """The partition key of the `feed` dimension, `NQ_NDX:gex_zero`."""
+        return f"{self.ticker}:{self.endpoint}"
+
+    @classmethod
+    def parse(cls, key: str) -> "Feed":
+        """Read `TICKER:endpoint`.
+
+        Raises:
+            RecordError: the key has no colon, or either half is not a name.
+        """
+        ticker, colon, endpoint = key.partition(":")
+        if not colon:
+            raise RecordError.of("feed", key, "TICKER:endpoint, for example NQ_NDX:gex_zero")
+        return cls(normalise_ticker(ticker), normalise_endpoint(endpoint))
+
+
+def normalise_ticker(value: object) -> str:
+    """Upper-case a ticker; RecordError for what is not a plain name (a path, SQL, spaces)."""
+    ticker = value.strip().upper() if isinstance(value, str) else ""
+    if not _TICKER.fullmatch(ticker) or ".." in ticker:
+        raise RecordError.of("ticker", value, "a ticker such as SPX or NQ_NDX")
+    return ticker
+
+
+def normalise_endpoint(value: object) -> str:
+    """Lower-case and resolve `zero`, `one`, `full`; None is the default. RecordError for what is no name."""
+    if value is None:
+        return DEFAULT_ENDPOINT
+    endpoint = value.strip().lower() if isinstance(value, str) else ""
+    if not _ENDPOINT.fullmatch(endpoint):
+        raise RecordError.of("endpoint", value, "an endpoint such as gex_zero, gex_one or gex_full")
+    return _ENDPOINT_ALIASES.get(endpoint, endpoint)
+
+
+@dataclass(frozen=True)
+class HistoryName:
+    """What a history file's name says; None where it is silent."""
+
+    ticker: str | None
+    endpoint: str | None
+    date: dt.date | None
+
+
+def read_history_name(url_or_path: str) -> HistoryName:
+    """Read ticker, endpoint and trading day from the last path component of a URL or path.
+
+    `2025-10-21_NQ_NDX_classic_gex_zero.json`, `2025-11-14_SPX_classic.json` and our own
+    `20251114_NQ_NDX_gex_zero_history.json.gz` are understood. Any other name yields at most a date.
+    """
+    name = unquote(PurePosixPath(urlsplit(url_or_path).path).name)
+    stem = name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".json")
+    if found := _HISTORY_NAME.fullmatch(stem):
+        endpoint = found["endpoint"]
+        return HistoryName(
+            normalise_ticker(found["ticker"]),
+            normalise_endpoint(endpoint) if endpoint else None,
+            read_date(found["date"]),
+        )
+    return HistoryName(None, None, read_date(name))
+
+
+def read_date(text: str) -> dt.date | None:
+    """Find the first valid `YYYY-MM-DD` or `YYYYMMDD` in a text; None when there is none."""
+    for year, month, day in _DATE.findall(text):
+        try:
+            return dt.date(int(year), int(month), int(day))
+        except ValueError:
+            continue
+    return None
+
+
+def request_id(feed: Feed, date: dt.date) -> int:
+    """Return the id of the request for this feed and day: always the same, below 2**53 so that JSON keeps it."""
+    digest = hashlib.blake2b(f"{feed.key}|{date.isoformat()}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest) >> 11

@@ -1,0 +1,1 @@
+"""What arrives: parsers for GexBot snapshots, history files and Unusual Whales messages."""

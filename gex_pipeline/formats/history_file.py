@@ -1,0 +1,149 @@
+"""History files: one document with a trading day of snapshots, split into raw records without building objects."""
+
+import gzip
+import io
+import re
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+
+import msgspec
+
+from gex_pipeline.errors import MalformedFileError
+
+GZIP_MAGIC = b"\x1f\x8b"
+MAX_DECOMPRESSED_BYTES = 4 * 1024**3
+_WRAPPERS = ("data", "history", "frames", "results")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BLANKS = b" \t\r\n"
+_array = msgspec.json.Decoder(list[msgspec.Raw])
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_LINE = re.compile(rb"[^\n]*[^\s][^\n]*")
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],]', re.DOTALL)
+
+Record = msgspec.Raw | memoryview
+
+
+def is_gzip(path: Path) -> bool:
+    """Tell by the first two bytes; names lie."""
+    with path.open("rb") as file:
+        return file.read(2) == GZIP_MAGIC
+
+
+def decompress(source: Path, target: io.BufferedWriter, *, limit_bytes: int = MAX_DECOMPRESSED_BYTES) -> None:
+    """Write the plain bytes of a gzip file.
+
+    Raises:
+        MalformedFileError: the stream is damaged or cut off, or grows over the limit.
+    """
+    written = 0
+    try:
+        with gzip.open(source) as stream:
+            while chunk := stream.read(1 << 20):
+                written += len(chunk)
+                if written > limit_bytes:
+                    raise MalformedFileError(f"{source.name} decompresses to more than {limit_bytes:,} bytes")
+                target.write(chunk)
+    except (EOFError, gzip.BadGzipFile, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise MalformedFileError(f"{source.name} is not a whole gzip file: {error}; download it again") from error
+
+
+def split_records(document: memoryview) -> Iterable[Record]:
+    """Split an array, JSON lines or a wrapper object into its records, as slices of the document.
+
+    A record that is not valid JSON comes out as it is, for the caller to refuse.
+
+    Raises:
+        MalformedFileError: the document has no such shape, or ends in the middle of one. Raised as late as at
+            the last record, so the caller must not publish anything before the iteration ends.
+    """
+    if bytes(document[:3]) == _BYTE_ORDER_MARK:
+        document = document[3:]
+    start = _first_byte(document)
+    if start == b"[":
+        return _split_array(document)
+    if start == b"{":
+        return _split_object(document)
+    raise MalformedFileError(f"a JSON array, JSON lines or an object was expected, found {_shown(document)}")
+
+
+def _split_array(document: memoryview) -> Iterable[Record]:
+    try:
+        return _array.decode(document)
+    except (msgspec.DecodeError, RecursionError):
+        return _split_damaged_array(document)
+
+
+def _split_object(document: memoryview) -> Iterable[Record]:
+    try:
+        fields = _object.decode(document)
+    except (msgspec.DecodeError, RecursionError):
+        return _split_lines(document)
+    for name in _WRAPPERS:
+        value = memoryview(fields[name]) if name in fields else memoryview(b"")
+        if _first_byte(value) == b"[":
+            return _split_array(value)
+    return [document]
+
+
+def _split_lines(document: memoryview) -> Iterator[Record]:
+    """Split at line ends. One line that is not a record is the caller's to judge; a cut-off last line is not."""
+    lines = (document[line.start() : line.end()] for line in _LINE.finditer(document))
+    head = list(islice(lines, 2))
+    if not any(map(_is_object, head)):
+        raise MalformedFileError(f"the document is not valid JSON: it begins with {_shown(document)}")
+    last = head[0]
+    for line in chain(head[1:], lines):
+        yield last
+        last = line
+    if bytes(document[-1:]) != b"\n" and not _is_object(last):
+        raise MalformedFileError("the file ends in the middle of a record; download it again")
+    yield last
+
+
+def _split_damaged_array(document: memoryview) -> Iterator[Record]:
+    """Find the elements of an array that is not valid JSON as a whole, so that only its bad records suffer."""
+    depth, start = 0, 0
+    end_of_array: int | None = None
+    for token in _TOKEN.finditer(document):
+        symbol = document[token.start()]
+        if symbol in b"{[":
+            depth += 1
+            if depth == 1:
+                start = token.end()
+        elif symbol in b"}]":
+            depth -= 1
+        if depth == 0 or (depth == 1 and symbol == ord(",")):
+            element = document[start : token.start()]
+            if _first_byte(element):
+                yield element
+            start = token.end()
+        if depth == 0:
+            end_of_array = token.end()
+            break
+    if end_of_array is None:
+        raise MalformedFileError("the file ends in the middle of the array; download it again")
+    if _first_byte(document[end_of_array:]):
+        raise MalformedFileError(f"there is more after the end of the array: {_shown(document[end_of_array:])}")
+
+
+def _is_object(line: memoryview) -> bool:
+    try:
+        _object.decode(line)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
+def _first_byte(text: memoryview) -> bytes:
+    """Return the first byte that is not blank; empty when there is none."""
+    for start in range(0, len(text), 4096):
+        if stripped := bytes(text[start : start + 4096]).lstrip(_BLANKS):
+            return stripped[:1]
+    return b""
+
+
+def _shown(text: memoryview) -> str:
+    return repr(bytes(text[:40]).decode(errors="replace"))

@@ -1,0 +1,1 @@
+"""History files as Dagster assets: download, stage, check, import, export."""

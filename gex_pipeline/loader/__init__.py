@@ -1,0 +1,1 @@
+"""Moves journal records into the database, each exactly once."""

@@ -1,0 +1,118 @@
+"""The loader process: `python -m gex_pipeline.loader`. Loads until it is told to stop, whatever the database does."""
+
+import argparse
+import logging
+import os
+import random
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from gex_pipeline.clock import epoch_ms
+from gex_pipeline.errors import GexError
+from gex_pipeline.loader.loading import Loader
+from gex_pipeline.loader.status import LoaderStatus, write_status
+from gex_pipeline.logs import configure_logging
+from gex_pipeline.settings import Settings, SettingsError, load_settings, require_writable
+
+IDLE_SECONDS = 0.2
+FIRST_RETRY_SECONDS = 0.5
+LONGEST_RETRY_SECONDS = 30.0
+HEARTBEAT_SECONDS = 2.0
+TAKEOVER_SECONDS = 15.0
+
+logger = logging.getLogger("gex_pipeline.loader")
+
+
+def main() -> int:
+    """Read the flags, take the loader's lock and load until SIGTERM, SIGINT or the parent's end."""
+    parser = argparse.ArgumentParser(prog="python -m gex_pipeline.loader", description=__doc__)
+    parser.add_argument("--data-dir", type=Path, help="folder of the journal and the database (data)")
+    parser.add_argument("--once", action="store_true", help="load what is there and exit")
+    parser.add_argument("--exit-with-stdin", action="store_true", help="stop when standard input ends")
+    flags = parser.parse_args()
+    try:
+        settings = load_settings(data_dir=flags.data_dir)
+        require_writable(settings.journal_dir)
+    except SettingsError as error:
+        sys.stderr.write(f"loader: {error}\n")
+        return 2
+    configure_logging(settings, "loader")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if flags.exit_with_stdin:
+        threading.Thread(target=_stop_at_end_of_input, args=(stop,), daemon=True).start()
+    lock = FileLock(settings.journal_dir / ".loader.lock")
+    try:
+        with lock.acquire(timeout=TAKEOVER_SECONDS):
+            _run(settings, stop, once=flags.once)
+    except Timeout:
+        sys.stderr.write(f"loader: another loader is at work in {settings.journal_dir}; stop it first\n")
+        return 1
+    return 0
+
+
+def _run(settings: Settings, stop: threading.Event, *, once: bool) -> None:
+    """Load until stopped; failures are logged once per reason and retried with growing, jittered pauses."""
+    loader = Loader(settings)
+    retry_seconds, told, heartbeat_ms = FIRST_RETRY_SECONDS, "", 0
+    while True:
+        stopping = stop.is_set()
+        loaded, error = 0, None
+        try:
+            loaded = loader.load_next()
+            loader.archive_loaded()
+        except (GexError, OSError) as failure:
+            error = str(failure)
+        except Exception as failure:
+            logger.exception("loading failed; trying again")
+            error = f"{type(failure).__name__}: {failure}"
+        if error and error != told:
+            logger.warning("not loaded yet, trying again: %s", error)
+        if told and not error:
+            logger.info("loading again")
+        told = error or ""
+        if loaded or error or epoch_ms() - heartbeat_ms > HEARTBEAT_SECONDS * 1000:
+            heartbeat_ms = epoch_ms()
+            _tell(settings, loader, error)
+        if stopping and (error or not loaded):
+            return
+        if once and not loaded and not error:
+            return
+        if error:
+            stop.wait(retry_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            retry_seconds = min(retry_seconds * 2, LONGEST_RETRY_SECONDS)
+        else:
+            retry_seconds = FIRST_RETRY_SECONDS
+            stop.wait(IDLE_SECONDS)
+
+
+def _tell(settings: Settings, loader: Loader, error: str | None) -> None:
+    """Leave word for the gateway's readiness answer."""
+    position = loader.position
+    status = LoaderStatus(
+        process=os.getpid(),
+        at_ms=epoch_ms(),
+        segment=position.segment if position else None,
+        byte_offset=position.byte_offset if position else None,
+        error=error,
+    )
+    try:
+        write_status(settings.journal_dir, status)
+    except OSError as failure:
+        logger.debug("the status could not be written: %s", failure)
+
+
+def _stop_at_end_of_input(stop: threading.Event) -> None:
+    """Stop when the process that started this one is gone, however it went."""
+    while os.read(0, 1024):
+        pass
+    stop.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""Loading: read a batch from the journal, commit its rows together with the position, archive what is done."""
+
+import logging
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import islice
+
+import duckdb
+import zstandard
+
+from gex_pipeline.feeds import Feed
+from gex_pipeline.journal import (
+    DamagedLine,
+    JournalRecord,
+    archived_path,
+    journal_id,
+    list_segments,
+    read_segment,
+    segment_path,
+)
+from gex_pipeline.loader.batch import Batch
+from gex_pipeline.loader.position import Position, read_position, write_position
+from gex_pipeline.settings import Settings
+from gex_pipeline.storage import request_queue
+from gex_pipeline.storage.files import publish
+from gex_pipeline.storage.lease import lease, transaction
+from gex_pipeline.storage.lineage import ImportCounts, add_to_segment, segment_import_id
+from gex_pipeline.storage.quarantine import live_quarantine_path, write_quarantine
+from gex_pipeline.storage.schema import ensure_schema
+from gex_pipeline.storage.snapshots import insert_new
+
+BATCH_RECORDS = 1000
+
+# A trade that is sent again has the same id and time, so only that stretch of time is looked at.
+_INSERT_TRADES = """
+INSERT INTO option_trades_events BY NAME
+SELECT * FROM offered_trades ANTI JOIN (
+    SELECT id FROM option_trades_events WHERE executed_at
+    BETWEEN (SELECT min(executed_at) FROM offered_trades) AND (SELECT max(executed_at) FROM offered_trades)
+) USING (id)
+QUALIFY row_number() OVER (PARTITION BY id ORDER BY received_at) = 1
+"""
+
+logger = logging.getLogger(__name__)
+
+Records = list[JournalRecord | DamagedLine]
+
+
+@dataclass
+class Loader:
+    """Loads one journal folder into one database, exactly once, whoever else tries to."""
+
+    settings: Settings
+    lease_timeout_seconds: float = 10.0
+    position: Position | None = None
+
+    def load_next(self) -> int:
+        """Load the next batch and return how many journal lines it had; 0 means there is nothing to load.
+
+        Raises:
+            LeaseTimeoutError: the database stayed busy; nothing was changed, call again later.
+            PermanentError: the database cannot be opened; nothing was changed.
+        """
+        journal_dir = self.settings.journal_dir
+        journal = journal_id(journal_dir)
+        if journal is None:
+            return 0
+        if self.position is None:
+            self.position = self._read_position(journal)
+        start, records = self._read_batch(self.position)
+        if not records:
+            return 0
+        batch = Batch(start.segment)
+        for record in records:
+            batch.add(record)
+        if batch.bad:
+            path = live_quarantine_path(self.settings.quarantine_dir, start.segment, start.byte_offset)
+            write_quarantine(path, batch.bad)
+            logger.warning("%d records went to %s; the first: %s", len(batch.bad), path, batch.bad[0].reason)
+        self._commit(journal, batch, end=Position(start.segment, records[-1].end))
+        return len(records)
+
+    def archive_loaded(self) -> None:
+        """Compress the segments that are loaded and have a successor; the newest always stays where it is."""
+        if self.position is None:
+            return
+        segments = list_segments(self.settings.journal_dir)
+        for segment in segments[:-1]:
+            if segment >= self.position.segment:
+                return
+            source = segment_path(self.settings.journal_dir, segment)
+            if source.stat().st_size:
+                with publish(archived_path(self.settings.journal_dir, segment)) as target:
+                    with source.open("rb") as lines, target.open("wb") as archive:
+                        zstandard.ZstdCompressor(level=3).copy_stream(lines, archive)
+                    target.chmod(0o600)
+            source.unlink()
+
+    def _read_position(self, journal: str) -> Position:
+        with self._lease("read the loader's position") as connection:
+            ensure_schema(connection)
+            return read_position(connection, journal)
+
+    def _read_batch(self, position: Position) -> tuple[Position, Records]:
+        """Return where the next lines begin and the lines; a segment is left only when it has a successor."""
+        segments = list_segments(self.settings.journal_dir)
+        for segment in segments:
+            if segment < position.segment:
+                continue
+            offset = position.byte_offset if segment == position.segment else 0
+            lines: Iterable[JournalRecord | DamagedLine] = read_segment(
+                segment_path(self.settings.journal_dir, segment), offset, is_closed=segment != segments[-1]
+            )
+            if records := list(islice(lines, BATCH_RECORDS)):
+                return Position(segment, offset), records
+        return position, []
+
+    def _commit(self, journal: str, batch: Batch, *, end: Position) -> None:
+        with self._lease("load captures") as connection:
+            ensure_schema(connection)
+            with transaction(connection):
+                stored = read_position(connection, journal)
+                if stored != self.position:
+                    logger.warning("the database is at %s, not at %s; going on from there", stored, self.position)
+                    self.position = stored
+                    return
+                _insert(connection, journal, batch)
+                write_position(connection, journal, end)
+        self.position = end
+
+    def _lease(self, purpose: str) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        return lease(self.settings.database_path, purpose=purpose, timeout_seconds=self.lease_timeout_seconds)
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, journal: str, batch: Batch) -> None:
+    """Insert a batch's rows into their tables."""
+    for source, columns in batch.snapshots.items():
+        if not columns:
+            continue
+        snapshots, strikes = columns.tables()
+        connection.register("offered_snapshots", snapshots)
+        connection.register("offered_strikes", strikes)
+        import_id = segment_import_id(connection, journal, batch.segment)
+        counts = insert_new(connection, "offered_snapshots", "offered_strikes", source=source, import_id=import_id)
+        repeats = ImportCounts(0, 0, batch.repeated, batch.repeated_differing)
+        add_to_segment(connection, import_id, counts)
+        add_to_segment(connection, import_id, repeats)
+        batch.repeated = batch.repeated_differing = 0
+    if batch.webhooks:
+        connection.register("offered_webhooks", batch.webhooks_table())
+        connection.execute("INSERT INTO universal_webhooks BY NAME FROM offered_webhooks")
+    if batch.trades:
+        connection.register("offered_trades", batch.trades_table())
+        connection.execute(_INSERT_TRADES)
+    for received_at_ms, announced in batch.announcements:
+        feed = Feed(announced.ticker, announced.endpoint)
+        metadata = None if announced.metadata is None else bytes(announced.metadata).decode()
+        request_queue.announce(
+            connection, feed, announced.date, url=announced.url, metadata=metadata, announced_at_ms=received_at_ms
+        )

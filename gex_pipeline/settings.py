@@ -1,0 +1,233 @@
+"""Every setting of the system as one validated object, built once at start-up and passed on."""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from gex_pipeline.errors import PermanentError, RecordError
+from gex_pipeline.feeds import Feed
+
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+_HOST = re.compile(r"[a-z0-9.-]+(:\d{1,5})?|\[[0-9a-f:]+\](:\d{1,5})?")
+_RATE = re.compile(r"\d+/(second|minute|hour|day)")
+
+Names = Annotated[tuple[str, ...], NoDecode]
+
+
+class SettingsError(PermanentError):
+    """A setting has a value that cannot be used; the text is one line that names it."""
+
+
+def _names(*names: str) -> AliasChoices:
+    """Accept a value under these variable names, the first that is set winning."""
+    return AliasChoices(*names)
+
+
+class Settings(BaseSettings):
+    """What the flags, the environment and `.env` say, checked.
+
+    Variables win over `.env`, flags over variables. Directories are relative to the working directory.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
+    )
+
+    data_dir: Path = Field(Path("data"), validation_alias=_names("GEX_DATA_DIR", "DATA_DIR"))
+    staging_dir: Path | None = Field(None, validation_alias=_names("GEX_STAGING_DIR", "STAGING_DIR"))
+    parquet_dir: Path | None = Field(None, validation_alias=_names("GEX_PARQUET_DIR", "PARQUET_DIR"))
+
+    host: str = Field("127.0.0.1", validation_alias=_names("GEX_HOST", "HOST"))
+    port: int = Field(8877, ge=0, le=65535, validation_alias=_names("GEX_PORT", "PORT"))
+    dagster_port: int = Field(3000, ge=0, le=65535, validation_alias=_names("GEX_DAGSTER_PORT"))
+    timeout_keep_alive: int = Field(75, ge=1, le=3600, validation_alias=_names("GEX_TIMEOUT_KEEP_ALIVE"))
+    ssl_certfile: Path | None = Field(None, validation_alias=_names("GEX_SSL_CERTFILE"))
+    ssl_keyfile: Path | None = Field(None, validation_alias=_names("GEX_SSL_KEYFILE"))
+    cors_origins: Names = Field(
+        ("https://gexbot.com", "https://www.gexbot.com", "https://unusualwhales.com"),
+        validation_alias=_names("GEX_CORS_ORIGINS", "CORS_ORIGINS"),
+    )
+    api_key: SecretStr | None = Field(None, validation_alias=_names("GEX_API_KEY"))
+    allow_unauthenticated: bool = Field(False, validation_alias=_names("GEX_ALLOW_UNAUTHENTICATED"))
+    rate_limit_gex: str | None = Field(None, validation_alias=_names("GEX_RATE_LIMIT_GEX", "RATE_LIMIT_GEX"))
+    rate_limit_history: str | None = Field(
+        None, validation_alias=_names("GEX_RATE_LIMIT_HISTORY", "RATE_LIMIT_HISTORY")
+    )
+    rate_limit_webhook: str | None = Field(
+        None, validation_alias=_names("GEX_RATE_LIMIT_WEBHOOK", "RATE_LIMIT_WEBHOOK")
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", validation_alias=_names("GEX_LOG_LEVEL", "LOG_LEVEL")
+    )
+    log_dir: Path | None = Field(None, validation_alias=_names("GEX_LOG_DIR"))
+    log_file: Path | None = Field(None, validation_alias=_names("GEX_LOG_FILE", "LOG_FILE"))
+
+    history_hosts: Names = Field(
+        ("hist.gex.bot", "hist.gexbot.com", "nfagexbotresearch.blob.core.windows.net"),
+        validation_alias=_names("GEX_HISTORY_HOSTS"),
+    )
+    feeds: Annotated[tuple[Feed, ...], NoDecode] = Field((), validation_alias=_names("GEX_FEEDS"))
+    gexbot_api_key: SecretStr | None = Field(None, validation_alias=_names("GEXBOT_API_KEY"))
+    gexbot_api_url: str = Field("https://api.gex.bot/v2", validation_alias=_names("GEXBOT_API_URL"))
+    gexbot_auth_scheme: Literal["Bearer", "Basic"] = Field("Bearer", validation_alias=_names("GEXBOT_AUTH_SCHEME"))
+    max_import_attempts: int = Field(
+        3, ge=1, le=20, validation_alias=_names("GEX_MAX_IMPORT_ATTEMPTS", "MAX_IMPORT_ATTEMPTS")
+    )
+    import_timeout_seconds: int = Field(3600, ge=1, validation_alias=_names("GEX_IMPORT_TIMEOUT", "IMPORT_TIMEOUT"))
+    notify_urls: Annotated[tuple[SecretStr, ...], NoDecode] = Field((), validation_alias=_names("GEX_NOTIFY_URLS"))
+    dagster_home: Path | None = Field(None, validation_alias=_names("DAGSTER_HOME"))
+
+    @field_validator("cors_origins", "history_hosts", "notify_urls", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("history_hosts")
+    @classmethod
+    def _check_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not _HOST.fullmatch(host.lower()):
+                raise ValueError(f"{host!r} is not a host or host:port")
+        return tuple(host.lower() for host in hosts)
+
+    @field_validator("feeds", mode="before")
+    @classmethod
+    def _read_feeds(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return tuple(Feed.parse(part.strip()) for part in value.split(",") if part.strip())
+        except RecordError as error:
+            raise ValueError(str(error)) from error
+
+    @field_validator("rate_limit_gex", "rate_limit_history", "rate_limit_webhook")
+    @classmethod
+    def _check_rate(cls, value: str | None) -> str | None:
+        if value is not None and not _RATE.fullmatch(value):
+            raise ValueError("a rate such as 100/minute is expected")
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.host not in LOOPBACK_HOSTS and self.api_key is None and not self.allow_unauthenticated:
+            raise ValueError(
+                f"GEX_HOST={self.host} is reachable from other machines: set GEX_API_KEY, "
+                "or GEX_ALLOW_UNAUTHENTICATED=1 to run open"
+            )
+        if (self.ssl_certfile is None) != (self.ssl_keyfile is None):
+            raise ValueError("GEX_SSL_CERTFILE and GEX_SSL_KEYFILE belong together")
+        for name in ("ssl_certfile", "ssl_keyfile"):
+            path: Path | None = getattr(self, name)
+            if path is not None and not path.is_file():
+                raise ValueError(f"GEX_{name.upper()}={path} is not a file")
+        return self
+
+    @property
+    def database_path(self) -> Path:
+        """The one DuckDB file."""
+        return self.data_dir / "gex_data.db"
+
+    @property
+    def journal_dir(self) -> Path:
+        """Where captures are durable before they are answered."""
+        return self.data_dir / "journal"
+
+    @property
+    def quarantine_dir(self) -> Path:
+        """Where records that could not be understood are kept, each with the reason."""
+        return self.data_dir / "quarantine"
+
+    @property
+    def backups_dir(self) -> Path:
+        """Where replaced files and replaced rows go."""
+        return self.data_dir / "backups"
+
+    @property
+    def source_dir(self) -> Path:
+        """Where downloaded history files are kept."""
+        return self.data_dir / "source" / "gexbot"
+
+    @property
+    def staging_path(self) -> Path:
+        """Where parsed history waits for its checks."""
+        return self.staging_dir or self.data_dir / "staging"
+
+    @property
+    def parquet_path(self) -> Path:
+        """Root of the published Parquet files."""
+        return self.parquet_dir or self.data_dir / "parquet"
+
+    @property
+    def dagster_home_path(self) -> Path:
+        """Dagster's own storage, absolute as Dagster asks."""
+        return (self.dagster_home or self.data_dir / "dagster").absolute()
+
+
+def load_settings(**flags: Any) -> Settings:  # noqa: ANN401 - values are checked by the model
+    """Build the settings from flags (None means not given), the environment and `.env`.
+
+    Raises:
+        SettingsError: one line naming the variable, what it said and what was expected.
+    """
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        raise SettingsError("; ".join(_one_line(dict(problem)) for problem in error.errors())) from None
+
+
+def _one_line(problem: dict[str, Any]) -> str:
+    """Say what is wrong with one setting; secrets are named, never shown."""
+    name = str(problem["loc"][0]) if problem["loc"] else ""
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if not name:
+        return message
+    variable = variable_names().get(name, (name,))[0]
+    given = problem["input"]
+    secret = "KEY" in variable or "URLS" in variable
+    shown = f"={given}" if isinstance(given, str | int) and not secret else ""
+    return f"{variable}{shown}: {message}"
+
+
+def variable_names() -> dict[str, tuple[str, ...]]:
+    """Map each setting to its environment variables, the preferred one first."""
+    aliases = {name: field.validation_alias for name, field in Settings.model_fields.items()}
+    return {
+        name: tuple(str(choice) for choice in alias.choices)
+        for name, alias in aliases.items()
+        if isinstance(alias, AliasChoices)
+    }
+
+
+def environment_for_children(settings: Settings) -> dict[str, str]:
+    """Return the environment that hands these directories to a child process, whatever its working directory."""
+    return {
+        **os.environ,
+        "GEX_DATA_DIR": str(settings.data_dir.absolute()),
+        "DAGSTER_HOME": str(settings.dagster_home_path),
+        "DAGSTER_DISABLE_TELEMETRY": "1",
+    }
+
+
+def require_writable(directory: Path) -> None:
+    """Create a directory and prove that a file can be written in it.
+
+    Raises:
+        SettingsError: it cannot be created or written, and why.
+    """
+    probe = directory / f".writable-{os.getpid()}"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise SettingsError(f"the folder {directory} cannot be written: {error.strerror}") from error

@@ -1,0 +1,114 @@
+"""Short leases of the DuckDB file: take the lock, open, do one thing, close.
+
+DuckDB lets one process open a file for writing and then no other may even read it, so nobody keeps it open.
+"""
+
+import datetime as dt
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from filelock import FileLock, Timeout
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from gex_pipeline.errors import LeaseTimeoutError, PermanentError
+
+# A file made with DuckDB 2's own default could not be opened by 1.x tools.
+NEW_FILE_STORAGE_VERSION = "v1.2.0"
+DEFAULT_TIMEOUT_SECONDS = 60.0
+
+
+class _BusyError(Exception):
+    """The file is held by somebody else right now."""
+
+
+@contextmanager
+def lease(
+    database: Path, *, purpose: str, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS, read_only: bool = False
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Hold the database file alone, for one transaction.
+
+    Args:
+        database: the DuckDB file; created when it does not exist, unless `read_only`.
+        purpose: what the lease is for; others who wait are told.
+        timeout_seconds: how long to wait, with jittered exponential backoff from 10 ms to 500 ms.
+        read_only: open the file so that nothing can be written.
+
+    Raises:
+        LeaseTimeoutError: it stayed busy; the message says who holds it.
+        PermanentError: it does not exist (read_only), or is no DuckDB file this version can open.
+    """
+    database.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{database}.lock")
+    holder = database.with_name(f"{database.name}.holder")
+    waiting = Retrying(
+        stop=stop_after_delay(timeout_seconds),
+        wait=wait_random_exponential(multiplier=0.01, max=0.5),
+        retry=retry_if_exception_type(_BusyError),
+    )
+    try:
+        connection = waiting(_open, database, lock, holder, read_only)
+    except RetryError as error:
+        cause = error.last_attempt.exception()
+        raise LeaseTimeoutError(f"waited {timeout_seconds:g} s to {purpose}: {cause}") from cause
+    try:
+        holder.write_text(f"process {os.getpid()} since {dt.datetime.now(dt.UTC):%H:%M:%S} UTC, to {purpose}")
+        yield connection
+    finally:
+        connection.close()
+        lock.release()
+
+
+def _open(database: Path, lock: FileLock, holder: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise _BusyError(f"{database.name} is held by {_read_holder(holder)}") from error
+    try:
+        return _connect(database, read_only=read_only)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _connect(database: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    config: dict[str, Any] = {"autoinstall_known_extensions": "false", "temp_directory": f"{database}.tmp"}
+    exists = database.exists()
+    if read_only and not exists:
+        raise PermanentError(f"there is no database at {database} yet; it is created when something is loaded")
+    if not exists:
+        config["storage_compatibility_version"] = NEW_FILE_STORAGE_VERSION
+    try:
+        return duckdb.connect(database, read_only=read_only, config=config)
+    except duckdb.IOException as error:
+        if "lock" in str(error):
+            raise _BusyError(f"{database.name} is open elsewhere: {_first_line(error)}") from error
+        raise PermanentError(f"{database} cannot be opened: {_first_line(error)}") from error
+    except duckdb.Error as error:
+        raise PermanentError(f"{database} cannot be opened: {_first_line(error)}") from error
+
+
+def _read_holder(holder: Path) -> str:
+    try:
+        return holder.read_text()
+    except OSError:
+        return "another process"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
+
+
+@contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Commit what the block did, or roll all of it back."""
+    connection.execute("BEGIN TRANSACTION")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")

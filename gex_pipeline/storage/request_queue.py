@@ -1,0 +1,141 @@
+"""The queue of announced history files, `gex_history_queue`: one row for each ticker, endpoint and trading day.
+
+A row goes pending -> started -> completed or failed; announcing the file again makes it pending anew.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import duckdb
+
+from gex_pipeline.clock import epoch_ms
+from gex_pipeline.feeds import Feed, request_id
+
+PENDING, STARTED, COMPLETED, FAILED = "pending", "started", "completed", "failed"
+OPEN = (PENDING, STARTED)
+_PUBLIC_COLUMNS = (
+    "id, ticker, endpoint, date, status, attempts, last_error, run_id, "
+    "announced, announced_at, started_at, finished_at"
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One announced history file, without its URL. Times are epoch milliseconds, UTC; None: not yet.
+
+    Attributes:
+        announced: how often it was announced.
+        attempts: how often a run was started since the last announcement that opened it.
+        last_error: why the last attempt failed; never holds a URL's query string.
+        run_id: the Dagster run of the last attempt.
+    """
+
+    id: int
+    ticker: str
+    endpoint: str
+    date: dt.date
+    status: str
+    attempts: int
+    last_error: str | None
+    run_id: str | None
+    announced: int
+    announced_at: int
+    started_at: int | None
+    finished_at: int | None
+
+    @property
+    def feed(self) -> Feed:
+        """The feed the file belongs to."""
+        return Feed(self.ticker, self.endpoint)
+
+    def public(self) -> dict[str, Any]:
+        """Return it as the gateway shows it."""
+        return {**asdict(self), "date": self.date.isoformat()}
+
+
+def announce(
+    connection: duckdb.DuckDBPyConnection,
+    feed: Feed,
+    date: dt.date,
+    *,
+    url: str,
+    metadata: str | None,
+    announced_at_ms: int,
+) -> None:
+    """Add a request, or give an existing one the fresh URL; a finished one becomes pending again."""
+    key = request_id(feed, date)
+    connection.execute(
+        "UPDATE gex_history_queue SET url = ?, metadata = ?, announced = announced + 1, announced_at = ?, "
+        "attempts = CASE WHEN status IN ('completed', 'failed') THEN 0 ELSE attempts END, "
+        "last_error = CASE WHEN status = 'completed' THEN NULL ELSE last_error END, "
+        "finished_at = CASE WHEN status = 'started' THEN finished_at END, "
+        "status = CASE WHEN status = 'started' THEN status ELSE 'pending' END WHERE id = ?",
+        [url, metadata, announced_at_ms, key],
+    )
+    connection.execute(
+        "INSERT INTO gex_history_queue BY NAME SELECT ? AS id, ? AS ticker, ? AS endpoint, ? AS date, ? AS url, "
+        "? AS metadata, 'pending' AS status, 0 AS attempts, 1 AS announced, ? AS announced_at "
+        "WHERE NOT EXISTS (FROM gex_history_queue WHERE id = ?)",
+        [key, feed.ticker, feed.endpoint, date, url, metadata, announced_at_ms, key],
+    )
+
+
+def list_requests(
+    connection: duckdb.DuckDBPyConnection, *, statuses: Sequence[str] | None = None, limit: int = 1000
+) -> list[Request]:
+    """Return requests, the last announced first."""
+    condition = "" if statuses is None else "WHERE list_contains($statuses, status) "
+    parameters: dict[str, object] = {"limit": limit} | ({} if statuses is None else {"statuses": list(statuses)})
+    rows = connection.execute(
+        f"SELECT {_PUBLIC_COLUMNS} FROM gex_history_queue {condition}ORDER BY announced_at DESC, id LIMIT $limit",
+        parameters,
+    ).fetchall()
+    return [Request(*row) for row in rows]
+
+
+def find_request(connection: duckdb.DuckDBPyConnection, key: int) -> Request | None:
+    """Return one request, None when there is none with this id."""
+    row = connection.execute(f"SELECT {_PUBLIC_COLUMNS} FROM gex_history_queue WHERE id = ?", [key]).fetchone()
+    return Request(*row) if row else None
+
+
+def find_url(connection: duckdb.DuckDBPyConnection, feed: Feed, date: dt.date) -> str | None:
+    """Return the URL announced for a partition. It is a secret: never log it, show it or put it into an event."""
+    row = connection.execute("SELECT url FROM gex_history_queue WHERE id = ?", [request_id(feed, date)]).fetchone()
+    return str(row[0]) if row and row[0] is not None else None
+
+
+def mark_started(connection: duckdb.DuckDBPyConnection, key: int) -> None:
+    """Count an attempt of a pending request."""
+    connection.execute(
+        "UPDATE gex_history_queue SET status = 'started', attempts = attempts + 1, run_id = NULL, started_at = ?, "
+        "finished_at = NULL WHERE id = ? AND status = 'pending'",
+        [epoch_ms(), key],
+    )
+
+
+def mark_running(connection: duckdb.DuckDBPyConnection, key: int, run_id: str) -> None:
+    """Note which run works on a started request."""
+    connection.execute("UPDATE gex_history_queue SET run_id = ? WHERE id = ? AND status = 'started'", [run_id, key])
+
+
+def mark_completed(connection: duckdb.DuckDBPyConnection, key: int, run_id: str) -> None:
+    """Close a request whose run succeeded, and forget its URL's signature."""
+    connection.execute(
+        "UPDATE gex_history_queue SET status = 'completed', run_id = ?, last_error = NULL, finished_at = ?, "
+        "url = split_part(url, '?', 1) WHERE id = ? AND status = 'started'",
+        [run_id, epoch_ms(), key],
+    )
+
+
+def mark_failed(
+    connection: duckdb.DuckDBPyConnection, key: int, *, error: str, run_id: str | None, try_again: bool
+) -> None:
+    """Record a failed attempt; `try_again` makes the request pending for another one."""
+    connection.execute(
+        "UPDATE gex_history_queue SET status = ?, run_id = coalesce(?, run_id), last_error = ?, finished_at = ? "
+        "WHERE id = ? AND status = 'started'",
+        [PENDING if try_again else FAILED, run_id, error, epoch_ms(), key],
+    )

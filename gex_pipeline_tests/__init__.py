@@ -1,0 +1,1 @@
+"""Tests of the whole system, against real files, processes and servers."""

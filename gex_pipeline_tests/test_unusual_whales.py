@@ -1,0 +1,642 @@
+"""Unusual Whales messages: frames, control traffic, option trades, OCC symbols, and what is refused."""
+
+import datetime as dt
+import json
+import sys
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from gex_pipeline.errors import FieldProblem, RecordError
+from gex_pipeline.formats.unusual_whales import (
+    TRADES_SCHEMA,
+    Message,
+    OccSymbol,
+    OptionTrade,
+    parse_message,
+    parse_occ,
+    snapshot_payload,
+    trades,
+    trades_table,
+)
+
+TRADE: dict[str, Any] = {
+    "id": "a4dc6020-0611-4c23-b0bc-99944c7348ab",
+    "underlying_symbol": "UVIX",
+    "executed_at": 1726670167412,
+    "nbbo_bid": "0.01",
+    "nbbo_ask": "0.09",
+    "size": 1,
+    "price": "0.01",
+    "option_symbol": "UVIX240920C00025000",
+    "created_at": 1726670167461,
+    "report_flags": [],
+    "tags": ["bid_side", "bearish", "etf"],
+    "expiry": "2024-09-20",
+    "option_type": "call",
+    "open_interest": 410,
+    "strike": "25.0000000000",
+    "premium": "1.00",
+    "volume": 105,
+    "underlying_price": "4.9261",
+    "ewma_nbbo_ask": "0.09",
+    "ewma_nbbo_bid": "0.01",
+    "implied_volatility": "8.46381958089369",
+    "delta": "0.01132315610146539",
+    "theta": "-0.02291485773244166",
+    "gamma": "0.00962272181839715",
+    "vega": "0.0001082948756510385",
+    "rho": "0.000002508438316242667",
+    "theo": "0.01",
+    "trade_code": "slan",
+    "exchange": "XCBO",
+    "ask_vol": 10,
+    "bid_vol": 95,
+    "no_side_vol": 0,
+    "mid_vol": 0,
+    "multi_vol": 0,
+    "stock_multi_vol": 0,
+}
+MINIMAL = {"id": "1", "executed_at": 1726670167412, "option_chain_id": "SPXW251121P06512500"}
+SNAPSHOT = b'{"timestamp":1777492800, "ticker":"SPX","strikes":[[6890,-228.01,1.10]]}'
+
+
+def option_trades(payload: Any) -> list[OptionTrade]:
+    return trades(parse_message(json.dumps(["option_trades:UVIX", payload]).encode()))
+
+
+def trade(**changes: Any) -> OptionTrade:
+    (found,) = option_trades(MINIMAL | changes)
+    return found
+
+
+def refused_fields(error: RecordError) -> list[str]:
+    return [problem.field for problem in error.problems]
+
+
+# Frames
+
+
+def test_a_phoenix_message_is_read() -> None:
+    body = b'[null, "7", "option_trades_super_algo:SPX", "new_msg", {"data": {"price": 1.10}}]'
+    assert parse_message(body) == Message(
+        "option_trades_super_algo:SPX", "new_msg", b'{"data": {"price": 1.10}}', is_control=False
+    )
+
+
+def test_a_channel_and_payload_pair_is_read() -> None:
+    assert parse_message(b'["flow-alerts",{"a":1}]') == Message("flow-alerts", None, b'{"a":1}', is_control=False)
+
+
+@pytest.mark.parametrize("topic", ["topic", "channel"])
+@pytest.mark.parametrize("event", ["event_type", "event"])
+@pytest.mark.parametrize("payload", ["payload", "data"])
+def test_an_object_is_read_under_each_of_its_names(topic: str, event: str, payload: str) -> None:
+    body = json.dumps({topic: "gex:SPY", event: "update", payload: [1, 2], "sent_by": "browser"})
+    assert parse_message(body.encode()) == Message("gex:SPY", "update", b"[1, 2]", is_control=False)
+
+
+def test_an_object_needs_no_event() -> None:
+    assert parse_message(b'{"topic":"news","payload":{}}').event is None
+
+
+def test_the_payload_is_kept_byte_for_byte() -> None:
+    payload = '{ "b":1.10,"a" :"caf\u00e9 \\u00e9" , "a":2E+3}'.encode()
+    for body in b'["x",%b]' % payload, b'[null,null,"x","e", %b ]' % payload, b'{"topic":"x","data":%b}' % payload:
+        assert parse_message(body).payload == payload
+        assert parse_message(memoryview(body)).payload == payload
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b'{"payload":{}}', "topic"),
+        (b'{"topic":null,"payload":{}}', "topic"),
+        (b'{"topic":"","payload":{}}', "topic"),
+        (b'{"channel":5,"payload":{}}', "channel"),
+        (b'["  ",{}]', "topic"),
+        (b"[{},{}]", "topic"),
+        (b'[null,null,7,"new_msg",{}]', "topic"),
+        (b'[null,null,"x",7,{}]', "event"),
+        (b'{"topic":"x","event_type":{},"payload":{}}', "event_type"),
+        (b'{"topic":"x","event":"y"}', "payload"),
+        (b"[]", ""),
+        (b'["x"]', ""),
+        (b'["x",{},{}]', ""),
+        (b'"x"', ""),
+        (b"5", ""),
+        (b"null", ""),
+    ],
+)
+def test_what_is_none_of_the_frames_is_refused_by_field(body: bytes, field: str) -> None:
+    with pytest.raises(RecordError) as refused:
+        parse_message(body)
+    assert refused_fields(refused.value) == [field]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"hello",
+        b'["x",{}',
+        b'["x",{"a":}]',
+        b'["x",{}] extra',
+        b'["x",NaN]',
+        b'["x","\xff"]',
+        b'["x","\xed\xa0\x80"]',
+        b'["x","\\ud800"]',
+        b'["x","\\x"]',
+    ],
+)
+def test_a_body_that_is_not_json_is_refused_and_quoted(body: bytes) -> None:
+    with pytest.raises(RecordError) as refused:
+        parse_message(body)
+    assert refused_fields(refused.value) == [""]
+    assert refused.value.problems[0].value == body.decode(errors="replace")
+
+
+@pytest.mark.parametrize("closed", [True, False])
+@pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_deep_nesting_is_refused(opening: bytes, closing: bytes, *, closed: bool) -> None:
+    depth = 100_000
+    for body in b'["option_trades",%b]', b'{"topic":"x","data":%b}':
+        with pytest.raises(RecordError):
+            parse_message(body % (opening * depth + b"1" + closing * depth * closed))
+
+
+def test_nesting_that_only_a_later_step_finds_too_deep_is_refused() -> None:
+    for depth in range(sys.getrecursionlimit() - 200, sys.getrecursionlimit()):
+        payload = b'{"price":' + b"[" * depth + b"]" * depth + b"}"
+        with pytest.raises(RecordError):
+            trades(Message("option_trades", None, payload, is_control=False))
+
+
+# Control messages
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'["1","1","option_trades:SPX","phx_join",{}]',
+        b'["1","1","option_trades:SPX","phx_reply",{"response":{},"status":"ok"}]',
+        b'["1",null,"option_trades:SPX","phx_close",{}]',
+        b'[null,"9","phoenix","heartbeat",{}]',
+        b'[null,"9","phoenix","anything",{}]',
+        b'["option_trades:TSLA",{"response":{},"status":"ok"}]',
+        b'["option_trades:TSLA",{"status" : "ok", "response" : {"a":1}}]',
+        b'{"topic":"option_trades","event":"phx_reply","payload":{}}',
+    ],
+)
+def test_the_sockets_own_traffic_is_control_and_carries_no_trades(body: bytes) -> None:
+    message = parse_message(body)
+    assert message.is_control
+    assert trades(message) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'["news",{"response":{},"status":"ok","id":1}]',
+        b'["news",{"response":{},"status":"error"}]',
+        b'["news",{"response":"{}","status":"ok"}]',
+        b'["news",["response","status"]]',
+        b'[null,null,"news","new_msg",{"status":"ok"}]',
+        b'[null,null,"phoenix_az","aphx_",{}]',
+    ],
+)
+def test_data_that_resembles_control_traffic_is_data(body: bytes) -> None:
+    assert not parse_message(body).is_control
+
+
+# Trades
+
+
+def test_every_column_of_a_trade_is_read() -> None:
+    assert option_trades(TRADE | {"sector": "ETF", "is_agg": False, "canceled": True, "mid_vol": "12"}) == [
+        OptionTrade(
+            id="a4dc6020-0611-4c23-b0bc-99944c7348ab",
+            executed_at_ms=1726670167412,
+            option_symbol="UVIX240920C00025000",
+            underlying_symbol="UVIX",
+            expiry=dt.date(2024, 9, 20),
+            option_type="call",
+            strike=Decimal(25),
+            price=Decimal("0.01"),
+            size=1,
+            premium=Decimal("1.00"),
+            underlying_price=Decimal("4.9261"),
+            volume=105,
+            open_interest=410,
+            ask_vol=10,
+            bid_vol=95,
+            mid_vol=12,
+            no_side_vol=0,
+            multi_vol=0,
+            stock_multi_vol=0,
+            nbbo_bid=Decimal("0.01"),
+            nbbo_ask=Decimal("0.09"),
+            ewma_nbbo_bid=Decimal("0.01"),
+            ewma_nbbo_ask=Decimal("0.09"),
+            implied_volatility=Decimal("8.46381958089369"),
+            delta=Decimal("0.01132315610146539"),
+            gamma=Decimal("0.00962272181839715"),
+            theta=Decimal("-0.02291485773244166"),
+            vega=Decimal("0.0001082948756510385"),
+            rho=Decimal("0.000002508438316242667"),
+            theo=Decimal("0.01"),
+            exchange="XCBO",
+            trade_code="slan",
+            sector="ETF",
+            tags=("bid_side", "bearish", "etf"),
+            report_flags=(),
+            is_agg=False,
+            canceled=True,
+        )
+    ]
+
+
+def test_a_trade_is_found_bare_in_data_and_in_lists() -> None:
+    assert option_trades(TRADE) == option_trades({"data": TRADE, "_computed": {"is_sweep": True}})
+    assert option_trades(TRADE) * 2 == option_trades([TRADE, TRADE]) == option_trades({"data": [TRADE, TRADE]})
+    assert option_trades([]) == option_trades({"data": []}) == []
+
+
+@pytest.mark.parametrize("topic", ["option_trades", "option_trades:TSLA", "option_trades_super_algo:SPX"])
+def test_every_option_trades_topic_carries_trades(topic: str) -> None:
+    assert len(trades(parse_message(json.dumps([topic, TRADE]).encode()))) == 1
+
+
+@pytest.mark.parametrize("topic", ["flow-alerts", "gex:SPY", "lit_trades", "my_option_trades"])
+def test_no_other_topic_carries_trades(topic: str) -> None:
+    assert trades(parse_message(json.dumps([topic, TRADE]).encode())) == []
+
+
+def test_a_trade_with_only_an_occ_symbol_has_its_contract_and_nothing_else() -> None:
+    found = trade()
+    assert (found.underlying_symbol, found.expiry, found.option_type, found.strike) == (
+        "SPXW",
+        dt.date(2025, 11, 21),
+        "put",
+        Decimal("6512.5"),
+    )
+    assert (found.price, found.size, found.sector, found.canceled) == (None, None, None, None)
+    assert (found.tags, found.report_flags) == ((), ())
+
+
+def test_a_contract_in_four_parts_needs_no_occ_symbol() -> None:
+    parts = {"option_chain_id": None, "ticker": "SPX", "expiry": "2025-11-21", "option_type": "PUT", "strike": 6512.5}
+    found = trade(**parts)
+    assert (found.option_symbol, found.underlying_symbol, found.option_type) == (None, "SPX", "put")
+    for name in parts.keys() - {"option_chain_id"}:
+        with pytest.raises(RecordError) as refused:
+            trade(**parts | {name: None})
+        assert refused_fields(refused.value) == ["underlying_symbol" if name == "ticker" else name]
+
+
+def test_what_was_sent_beside_the_occ_symbol_wins_over_it() -> None:
+    found = trade(underlying="SPX", strike="6512.50")
+    assert (found.underlying_symbol, str(found.strike), found.option_type) == ("SPX", "6512.50", "put")
+
+
+def test_other_vendor_names_fill_the_same_column() -> None:
+    assert trade(upstream_condition_detail="mlet").trade_code == "mlet"
+    assert trade(option_chain_id=None, option_symbol="SPY251121C00500000").option_symbol == "SPY251121C00500000"
+
+
+@pytest.mark.parametrize("sent", ["1.10", '"1.10"'])
+def test_a_decimal_is_exact_as_a_number_and_as_a_string(sent: str) -> None:
+    body = '["option_trades",{"id":"1","executed_at":1726670167412,"option_symbol":"SPY251121C00500000","price":%s}]'
+    (found,) = trades(parse_message((body % sent).encode()))
+    assert str(found.price) == "1.10"
+
+
+@pytest.mark.parametrize(
+    ("sent", "price"),
+    [
+        (7, "7"),
+        ("-0.05", "-0.05"),
+        (".5", "0.5"),
+        ("1E+3", "1000"),
+        ("99999999999999999999.999999999999999999", "99999999999999999999.999999999999999999"),
+        ("0.000000000000000001", "0.000000000000000001"),
+    ],
+)
+def test_a_price_of_up_to_20_and_18_digits_is_taken(sent: object, price: str) -> None:
+    assert trade(price=sent).price == Decimal(price)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "100000000000000000000",
+        10**20,
+        "0.0000000000000000001",
+        "1E+20",
+        "1E+99999999999999999999",
+        "1E-19",
+        "NaN",
+        "Infinity",
+        "",
+        "1_0",
+        " 1",
+        "1,000",
+        "0x1",
+        "\u0661",
+        "5.",
+        True,
+        [],
+        {},
+    ],
+)
+def test_any_other_price_is_refused(sent: object) -> None:
+    with pytest.raises(RecordError) as refused:
+        trade(price=sent)
+    assert refused_fields(refused.value) == ["price"]
+
+
+@pytest.mark.parametrize(("sent", "size"), [(3, 3), ("3", 3), (3.0, 3), (2**63 - 1, 2**63 - 1), (-(2**63), -(2**63))])
+def test_a_whole_number_is_a_count(sent: object, size: int) -> None:
+    assert trade(size=sent).size == size
+
+
+@pytest.mark.parametrize("sent", [2**63, -(2**63) - 1, 1.5, "1.5", "three", True, [3], "1E+30", 10**4000])
+def test_no_other_value_is_a_count(sent: object) -> None:
+    with pytest.raises(RecordError) as refused:
+        trade(size=sent)
+    assert refused_fields(refused.value) == ["size"]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        1726670167412,
+        "1726670167412",
+        1726670167.412,
+        "1726670167.4129",
+        "2024-09-18T14:36:07.412Z",
+        "2024-09-18T14:36:07.412",
+        "2024-09-18 14:36:07.412999+00",
+        "2024-09-18T10:36:07.412345678-04:00",
+    ],
+)
+def test_a_time_is_read_in_each_of_its_spellings(sent: object) -> None:
+    assert trade(executed_at=sent).executed_at_ms == 1726670167412
+
+
+@pytest.mark.parametrize("sent", [1726670167, "1726670167", "2024-09-18T14:36:07Z", "2024-09-18T14:36:07"])
+def test_a_time_without_a_fraction_is_read(sent: object) -> None:
+    assert trade(executed_at=sent).executed_at_ms == 1726670167000
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        0,
+        -5,
+        1726670167412000,
+        10**400,
+        "yesterday",
+        "",
+        "2024-08-2",
+        "2024-09-18",
+        "20240918",
+        "2024-13-18T14:36:07",
+        "2024-09-18T25:36:07",
+        "1999-12-31T23:59:59Z",
+        "9999-12-31T23:59:59-23:59",
+        "0001-01-01T00:00:00+23:59",
+        True,
+        {},
+    ],
+)
+def test_any_other_time_is_refused(sent: object) -> None:
+    with pytest.raises(RecordError) as refused:
+        trade(executed_at=sent)
+    assert refused_fields(refused.value) == ["executed_at"]
+
+
+@pytest.mark.parametrize(
+    ("field", "sent"),
+    [
+        ("id", ""),
+        ("id", 7),
+        ("id", 1.5),
+        ("option_chain_id", "SPX"),
+        ("option_chain_id", 5),
+        ("ticker", ""),
+        ("expiry", "2025-02-30"),
+        ("expiry", "2025-W03-5"),
+        ("expiry", 20250117),
+        ("option_type", "straddle"),
+        ("strike", "x"),
+        ("exchange", 5),
+        ("sector", ["ETF"]),
+        ("tags", "bullish"),
+        ("tags", [1]),
+        ("report_flags", {}),
+        ("is_agg", 1),
+        ("canceled", "f"),
+        ("gamma", "1E+20"),
+        ("rho", "NaN"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_the_name_it_was_sent_under(field: str, sent: object) -> None:
+    with pytest.raises(RecordError) as refused:
+        trade(**{field: sent})
+    assert refused_fields(refused.value) == [field]
+
+
+@pytest.mark.parametrize("field", ["id", "executed_at"])
+@pytest.mark.parametrize("without", ["null", "absent"])
+def test_a_trade_without_id_or_time_is_refused(field: str, without: str) -> None:
+    sent = {name: value for name, value in MINIMAL.items() if name != field}
+    with pytest.raises(RecordError, match="got nothing") as refused:
+        option_trades(sent | ({field: None} if without == "null" else {}))
+    assert refused_fields(refused.value) == [field]
+
+
+def test_every_problem_of_a_trade_is_told_with_its_path() -> None:
+    bad = MINIMAL | {"price": "x", "size": {}, "id": None}
+    for payload, path in (bad, ""), ({"data": bad}, "data."), ([MINIMAL, bad], "1."), ({"data": [bad]}, "data.0."):
+        with pytest.raises(RecordError) as refused:
+            option_trades(payload)
+        assert refused_fields(refused.value) == [f"{path}id", f"{path}price", f"{path}size"]
+    assert str(refused.value.problems[2]).startswith("data.0.size: got an object, expected a whole number")
+
+
+@pytest.mark.parametrize(
+    ("payload", "field"),
+    [(5, ""), (None, ""), ("x", ""), ([5], "0"), ({"data": None}, "data"), ({"data": [[]]}, "data.0")],
+)
+def test_what_is_no_trade_is_refused(payload: object, field: str) -> None:
+    with pytest.raises(RecordError) as refused:
+        option_trades(payload)
+    assert refused_fields(refused.value) == [field]
+
+
+# OCC symbols
+
+
+@pytest.mark.parametrize(
+    ("symbol", "contract"),
+    [
+        ("SPY251121C00500000", OccSymbol("SPY", dt.date(2025, 11, 21), "call", Decimal(500))),
+        ("SPY   251121C00500000", OccSymbol("SPY", dt.date(2025, 11, 21), "call", Decimal(500))),
+        ("F240229P00012345", OccSymbol("F", dt.date(2024, 2, 29), "put", Decimal("12.345"))),
+        ("BRK.B1250117P99999999", OccSymbol("BRK.B1", dt.date(2025, 1, 17), "put", Decimal("99999.999"))),
+        ("1SPX251121C00000500", OccSymbol("1SPX", dt.date(2025, 11, 21), "call", Decimal("0.5"))),
+    ],
+)
+def test_an_occ_symbol_names_its_contract(symbol: str, contract: OccSymbol) -> None:
+    assert parse_occ(symbol) == contract
+
+
+@pytest.mark.parametrize(
+    "symbol",
+    [
+        "",
+        "SPY",
+        "251121C00500000",
+        "TOOLONG251121C00500000",
+        "SPY  251121C00500000",
+        " SPY251121C00500000",
+        "SPY251121C00500000 ",
+        "SPY251121C00500000\n",
+        "spy251121C00500000",
+        "O:SPY251121C00500000",
+        "SPY251121X00500000",
+        "SPY251121C0050000",
+        "SPY251121C005000000",
+        "SPY251332C00500000",
+        "SPY250229C00500000",
+        "SPY25112\u0661C00500000",
+    ],
+)
+def test_anything_else_is_no_occ_symbol(symbol: str) -> None:
+    with pytest.raises(RecordError) as refused:
+        parse_occ(symbol)
+    assert refused_fields(refused.value) == ["option_symbol"]
+
+
+# Snapshots
+
+
+@pytest.mark.parametrize("topic", [b"gex", b"gex:SPX", b"gex_zero"])
+def test_a_snapshot_is_cut_out_as_sent(topic: bytes) -> None:
+    for payload in SNAPSHOT, b'{"n":1, "data" : %b }' % SNAPSHOT:
+        assert snapshot_payload(parse_message(b'["%b",%b]' % (topic, payload))) == SNAPSHOT
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'["gexbot",%b]' % SNAPSHOT,
+        b'["news",%b]' % SNAPSHOT,
+        b'["gex:SPY",{"timestamp":1,"gamma_per_one_percent_move":"5"}]',
+        b'["gex:SPY",{"data":{"strikes":[]}}]',
+        b'["gex:SPY",{"data":[%b]}]' % SNAPSHOT,
+        b'["gex:SPY",[%b]]' % SNAPSHOT,
+        b'["gex:SPY",null]',
+    ],
+)
+def test_other_messages_carry_no_snapshot(body: bytes) -> None:
+    assert snapshot_payload(parse_message(body)) is None
+
+
+# The table
+
+
+def test_trades_become_rows_of_the_declared_table() -> None:
+    table = trades_table([(1, "option_trades:UVIX", option_trades(TRADE)[0]), (2, "option_trades", trade())])
+    assert table.schema == TRADES_SCHEMA
+    first, second = table.to_pylist()
+    assert (first["received_at"], first["topic"], first["executed_at"]) == (1, "option_trades:UVIX", 1726670167412)
+    assert (first["strike"], first["expiry"]) == (Decimal(25), dt.date(2024, 9, 20))
+    assert first["tags"] == ["bid_side", "bearish", "etf"]
+    assert (second["price"], second["tags"], second["underlying_symbol"]) == (None, [], "SPXW")
+
+
+def test_a_figure_longer_than_its_column_is_cut_to_18_places() -> None:
+    nines = f"{'9' * 20}.{'9' * 30}"
+    table = trades_table([(1, "x", trade(rho="0.000002508438316242667", vega=nines, theta="-1E-9999"))])
+    assert table["rho"].to_pylist() == [Decimal("0.000002508438316242")]
+    assert table["vega"].to_pylist() == [Decimal(f"{'9' * 20}.{'9' * 18}")]
+    assert table["theta"].to_pylist() == [0]
+
+
+def test_no_trades_make_an_empty_table() -> None:
+    assert trades_table([]).equals(TRADES_SCHEMA.empty_table())
+
+
+def test_the_columns_are_typed_and_ordered() -> None:
+    assert TRADES_SCHEMA.names[:5] == ["received_at", "topic", "id", "executed_at", "option_symbol"]
+    types = {name: TRADES_SCHEMA.field(name).type for name in TRADES_SCHEMA.names}
+    assert types["received_at"] == types["executed_at"] == types["size"] == pa.int64()
+    assert types["price"] == types["rho"] == types["strike"] == pa.decimal128(38, 18)
+    assert types["expiry"] == pa.date32()
+    assert types["tags"] == types["report_flags"] == pa.list_(pa.string())
+    assert types["is_agg"] == types["canceled"] == pa.bool_()
+
+
+# Whatever is sent
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(), inner, max_size=5),
+    max_leaves=10,
+)
+TOPICS = st.sampled_from(["option_trades", "option_trades:SPX", "gex", "gex:SPY", "phoenix", "", None])
+NUMBERS = st.from_regex(r"-?[0-9]{1,25}(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,5})?", fullmatch=True)
+FIELDS = st.sampled_from(sorted(TRADE.keys() | {"sector", "is_agg", "canceled", "option_chain_id", "ticker", "data"}))
+FRAMES = st.one_of(
+    st.tuples(TOPICS | JSON, JSON),
+    st.tuples(st.none(), st.none(), TOPICS | JSON, st.sampled_from(["new_msg", "phx_reply", None]) | JSON, JSON),
+    st.dictionaries(st.sampled_from(["topic", "channel", "event", "event_type", "payload", "data"]), TOPICS | JSON),
+)
+
+
+def refusal(body: bytes) -> tuple[FieldProblem, ...]:
+    """Do all that is done to a body; the problems it was refused for, or none. Any other error escapes."""
+    try:
+        message = parse_message(body)
+        json.loads(message.payload, parse_int=str)
+        snapshot_payload(message)
+        trades_table([(1, message.topic, found) for found in trades(message)])
+    except RecordError as error:
+        return error.problems
+    return ()
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.binary() | st.text().map(str.encode) | JSON.map(lambda value: json.dumps(value).encode()))
+@example(b'["x","\\ud83d"]')
+@example(b'["option_trades",' + b"9" * 5000 + b"]")
+def test_no_body_raises_anything_but_a_record_error(body: bytes) -> None:
+    assert all(problem.expected for problem in refusal(body))
+
+
+@settings(deadline=None, max_examples=200)
+@given(FRAMES)
+def test_no_frame_raises_anything_but_a_record_error(frame: object) -> None:
+    for body in json.dumps(frame).encode(), json.dumps(frame, ensure_ascii=False).encode():
+        assert all(problem.expected for problem in refusal(body))
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.dictionaries(FIELDS, JSON | NUMBERS, min_size=1, max_size=3))
+def test_a_changed_trade_fits_the_table_or_is_refused_by_a_changed_field(changes: dict[str, object]) -> None:
+    body = json.dumps(["option_trades", TRADE | changes]).encode()
+    assert {problem.field.split(".")[0] for problem in refusal(body)} <= changes.keys()
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**20) + 1, max_value=10**20 - 1, places=18))
+def test_a_price_reaches_the_table_unchanged(price: Decimal) -> None:
+    table = trades_table([(1, "option_trades", trade(price=str(price)))])
+    assert table["price"].to_pylist() == [price]

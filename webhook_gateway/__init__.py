@@ -1,0 +1,1 @@
+"""The HTTP gateway: validate, append to the journal, answer."""

@@ -1,0 +1,92 @@
+"""The gateway with its loader: `python -m webhook_gateway`."""
+
+import argparse
+import logging
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from gex_pipeline.errors import GexError
+from gex_pipeline.logs import configure_logging
+from gex_pipeline.settings import Settings, SettingsError, load_settings, require_writable
+from webhook_gateway.app import create_app
+
+GRACE_SECONDS = 10
+BACKLOG = 2048
+
+logger = logging.getLogger("webhook_gateway")
+
+
+def main() -> int:
+    """Read the flags, take the port and serve until SIGTERM or SIGINT."""
+    try:
+        settings = load_settings(**vars(_parser().parse_args()))
+        require_writable(settings.journal_dir)
+        listener = listen(settings)
+    except SettingsError as error:
+        sys.stderr.write(f"webhook_gateway: {error}\n")
+        return 2
+    configure_logging(settings, "gateway")
+    try:
+        serve(settings, listener)
+    except GexError as error:
+        sys.stderr.write(f"webhook_gateway: {error}\n")
+        return 1
+    return 0
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Take the port before anything else is started.
+
+    Raises:
+        SettingsError: it is in use or not allowed, or the host is not one of this machine's.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        raise SettingsError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}") from error
+    return listener
+
+
+def serve(settings: Settings, listener: socket.socket) -> None:
+    """Serve on a listening socket until a signal; requests under way are answered before it returns."""
+    app = create_app(settings)
+    scheme = "https" if settings.ssl_certfile else "http"
+    host, port = listener.getsockname()[:2]
+    logger.info("captures go to %s; listening on %s://%s:%d", settings.journal_dir, scheme, host, port)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=settings.timeout_keep_alive,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        ssl_certfile=settings.ssl_certfile,
+        ssl_keyfile=settings.ssl_keyfile,
+        server_header=False,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m webhook_gateway", description=__doc__)
+    parser.add_argument("--host", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on (8877)")
+    parser.add_argument("--data-dir", type=Path, help="folder of the journal and the database (data)")
+    parser.add_argument("--log-level", help="debug, info, warning or error (info)")
+    parser.add_argument("--log-dir", type=Path, help="folder for gateway.log and loader.log")
+    parser.add_argument("--timeout-keep-alive", type=int, metavar="SECONDS", help="idle connections are closed (75)")
+    parser.add_argument("--ssl-certfile", type=Path, help="certificate chain, PEM")
+    parser.add_argument("--ssl-keyfile", type=Path, help="its private key, PEM")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""The three routes that take data in: check, append to the journal, answer."""
+
+import msgspec
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import Response
+
+from gex_pipeline.clock import epoch_ms
+from gex_pipeline.errors import JournalUnavailableError, RecordError
+from gex_pipeline.feeds import request_id
+from gex_pipeline.formats.gexbot import parse_snapshot
+from gex_pipeline.formats.unusual_whales import parse_message
+from gex_pipeline.journal import Kind, encode_record
+from webhook_gateway import openapi
+from webhook_gateway.announcements import read_announcement
+from webhook_gateway.bodies import describe, json_response, read_body
+from webhook_gateway.state import Gateway, gateway_of
+
+RETRY_AFTER_SECONDS = "5"
+
+router = APIRouter(tags=["capture"])
+
+
+@router.post("/gex", status_code=202, openapi_extra=openapi.SNAPSHOT_BODY, responses=openapi.capture_answers(202))
+async def capture_snapshot(request: Request) -> Response:
+    """Take one GexBot snapshot. The answer means that it is on the disk."""
+    body = await read_body(request)
+    try:
+        snapshot = parse_snapshot(body)
+        if snapshot.ticker is None:
+            raise RecordError.of("ticker", "nothing", "a ticker such as SPX or NQ_NDX")
+    except RecordError as error:
+        raise _refused(error) from error
+    await _keep(gateway_of(request), "gex", body)
+    return json_response({"status": "ok", "ticker": snapshot.ticker}, 202)
+
+
+@router.post("/uw", openapi_extra=openapi.MESSAGE_BODY, responses=openapi.capture_answers(200))
+async def capture_message(request: Request) -> Response:
+    """Take one Unusual Whales message, in any of its three frames. Control messages are acknowledged, not stored."""
+    body = await read_body(request)
+    try:
+        message = parse_message(body)
+    except RecordError as error:
+        raise _refused(error) from error
+    if message.is_control:
+        return json_response({"status": "received", "message": "control message, nothing to store"})
+    await _keep(gateway_of(request), "uw", body)
+    return json_response({"status": "received", "message": f"stored for {message.topic}"})
+
+
+@router.post(
+    "/gex_history_url",
+    status_code=202,
+    openapi_extra=openapi.ANNOUNCEMENT_BODY,
+    responses=openapi.announcement_answers(),
+)
+async def announce_history(request: Request) -> Response:
+    """Queue a history file for import. Announcing it again refreshes its URL; ask the queue what became of it."""
+    body = await read_body(request)
+    gateway = gateway_of(request)
+    settings = gateway.settings
+    try:
+        announced = read_announcement(body, settings.history_hosts)
+    except RecordError as error:
+        raise _refused(error) from error
+    key = request_id(announced.feed, announced.date)
+    known = {
+        "id": key,
+        "ticker": announced.feed.ticker,
+        "endpoint": announced.feed.endpoint,
+        "date": announced.date.isoformat(),
+    }
+    record = {**known, "url": announced.url, "metadata": announced.metadata}
+    await _keep(gateway, "gex_history_url", msgspec.json.encode(record))
+    gateway.accepted[key] = {**known, "status": "pending", "announced_at": epoch_ms()}
+    where = {"duckdb_path": str(settings.database_path), "parquet_dir": str(settings.parquet_path)}
+    return json_response({"status": "queued", **known, **where}, 202)
+
+
+async def _keep(gateway: Gateway, kind: Kind, body: bytes) -> None:
+    """Make a capture durable, or answer 503 so that the client sends it again."""
+    try:
+        await gateway.journal.append(encode_record(kind, epoch_ms(), body))
+    except JournalUnavailableError as error:
+        raise HTTPException(
+            503,
+            [{"field": "", "value": "", "expected": f"a writable journal: {error}"}],
+            {"Retry-After": RETRY_AFTER_SECONDS},
+        ) from error
+
+
+def _refused(error: RecordError) -> HTTPException:
+    return HTTPException(400, describe(error.problems))

@@ -1,0 +1,89 @@
+"""The loader as a child of the gateway: started, watched, started again when it dies, stopped with the gateway."""
+
+import asyncio
+import logging
+import os
+import sys
+from contextlib import suppress
+
+from gex_pipeline.settings import Settings, environment_for_children
+
+FIRST_RESTART_SECONDS = 0.5
+LONGEST_RESTART_SECONDS = 30.0
+HEALTHY_AFTER_SECONDS = 10.0
+STOP_SECONDS = 20.0
+
+logger = logging.getLogger(__name__)
+
+
+class LoaderProcess:
+    """Keeps one `python -m gex_pipeline.loader` running."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Remember what the loader is to work on; nothing is started yet."""
+        self._settings = settings
+        self._process: asyncio.subprocess.Process | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self.restarts = 0
+
+    @property
+    def process_id(self) -> int | None:
+        """The running loader's process id, None while there is none."""
+        return self._process.pid if self._process and self._process.returncode is None else None
+
+    def start(self) -> None:
+        """Start the loader and begin to watch it."""
+        self._keeper = asyncio.create_task(self._keep_running())
+
+    async def stop(self) -> None:
+        """Let the loader finish what is in the journal, at most STOP_SECONDS, and see it gone."""
+        if self._keeper is None:
+            return
+        self._keeper.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._keeper
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        with suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), STOP_SECONDS)
+        except TimeoutError:
+            logger.warning(
+                "the loader did not stop within %g s: killing it; the journal keeps the rest", STOP_SECONDS
+            )
+            process.kill()
+            await process.wait()
+
+    async def _keep_running(self) -> None:
+        pause = FIRST_RESTART_SECONDS
+        loop = asyncio.get_running_loop()
+        while True:
+            started = loop.time()
+            self._process = await self._spawn()
+            status = await self._process.wait()
+            if loop.time() - started > HEALTHY_AFTER_SECONDS:
+                pause = FIRST_RESTART_SECONDS
+            self.restarts += 1
+            logger.warning("the loader ended with status %s; starting it again in %g s", status, pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_RESTART_SECONDS)
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        """Start the child. It holds our pipe's end, so it also learns of our death when we are killed.
+
+        It has a session of its own: Ctrl-C in the terminal reaches the gateway, which then stops it in order.
+        """
+        environment = {**environment_for_children(self._settings), "GEX_LOG_LEVEL": self._settings.log_level}
+        if self._settings.log_dir is not None:
+            environment["GEX_LOG_DIR"] = os.fspath(self._settings.log_dir.absolute())
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "gex_pipeline.loader",
+            "--exit-with-stdin",
+            stdin=asyncio.subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+        )

@@ -1,0 +1,220 @@
+"""What the OpenAPI document says of bodies and answers: real payloads, as schemas with examples."""
+
+from typing import Any
+
+SNAPSHOT_EXAMPLE: dict[str, Any] = {
+    "timestamp": 1777492800,
+    "ticker": "SPX",
+    "min_dte": 0,
+    "sec_min_dte": 1,
+    "spot": 7138.55,
+    "zero_gamma": 7112.95,
+    "major_pos_vol": 7135,
+    "major_pos_oi": 7200,
+    "major_neg_vol": 7100,
+    "major_neg_oi": 6900,
+    "strikes": [
+        [6890, -228.01, -86.9, [-240.55, -243.15, -245.22, -221.27, -220.12]],
+        [6895, -48.47, 69.76, [-49.05, -46.76, -45.55, -45.53, -42.97]],
+    ],
+    "sum_gex_vol": 1712585.519,
+    "sum_gex_oi": 51521.105,
+    "delta_risk_reversal": 0.118,
+    "max_priors": [
+        [7140, 170979.742],
+        [7135, 1145886.722],
+        [7135, 997473.336],
+        [7135, 1106210.715],
+        [7135, 1128504.809],
+        [7135, 1131150.488],
+    ],
+}
+LEAN_SNAPSHOT_EXAMPLE: dict[str, Any] = {
+    "timestamp": "2025-11-14T09:30:02-05:00",
+    "ticker": "NQ_NDX",
+    "endpoint": "gex_one",
+    "spot_price": 25251.05,
+    "strikes": [
+        {"strike": 25197.21, "gamma_now": 1234.56, "oi_gamma": 210.4, "vanna": 0.5, "history": [1, 2, 3, 4, 5]}
+    ],
+}
+_TRADE: dict[str, Any] = {
+    "id": "3f1c2a7e-0d3e-4b86-9d0b-5a7a5f0c1d11",
+    "executed_at": "2025-11-14T14:31:02.123000Z",
+    "option_chain_id": "SPXW251114C06850000",
+    "price": "4.20",
+    "size": 10,
+    "premium": "4200.00",
+    "underlying_price": "6838.17",
+    "implied_volatility": "0.181",
+    "tags": ["ask_side"],
+}
+MESSAGE_EXAMPLES: dict[str, Any] = {
+    "phoenix": {
+        "summary": "Phoenix frame: join_ref, ref, topic, event, payload",
+        "value": [None, None, "option_trades_super_algo:SPX", "new_msg", {"data": _TRADE}],
+    },
+    "pair": {"summary": "the official socket's pair: channel, payload", "value": ["option_trades:SPXW", _TRADE]},
+    "object": {
+        "summary": "an object",
+        "value": {"topic": "flow-alerts", "event_type": "new", "payload": {"ticker": "TSLA", "alert_rule": "Sweeps"}},
+    },
+    "snapshot": {"summary": "a GexBot snapshot in a message", "value": ["gex:SPX", SNAPSHOT_EXAMPLE]},
+}
+ANNOUNCEMENT_EXAMPLE: dict[str, Any] = {
+    "url": "https://hist.gex.bot/gb-nqndx/2025-11-14_NQ_NDX_classic_gex_zero.json?sv=2024&sig=...",
+    "ticker": "NDX",
+    "endpoint": "gex_zero",
+}
+
+_NUMBER = {
+    "anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^[+-]?[0-9]+(\.[0-9]+)?$"}, {"type": "null"}]
+}
+_STRIKE = {
+    "description": "[strike, gex by volume, gex by open interest, [1, 5, 10, 15, 30 minutes ago]], or an object",
+    "anyOf": [
+        {"type": "array", "minItems": 2, "maxItems": 4},
+        {
+            "type": "object",
+            "required": ["strike"],
+            "properties": {
+                "strike": {"type": "number"},
+                "gamma_now": _NUMBER,
+                "gamma": _NUMBER,
+                "oi_gamma": _NUMBER,
+                "vanna": _NUMBER,
+                "history": {"type": ["array", "null"], "items": _NUMBER},
+            },
+        },
+    ],
+}
+_SNAPSHOT = {
+    "type": "object",
+    "description": "A GexBot classic snapshot. Fields not listed are kept too, in the column `extra`.",
+    "required": ["timestamp", "ticker"],
+    "properties": {
+        "timestamp": {
+            "description": "epoch seconds, epoch milliseconds, or ISO 8601 (UTC when it names no zone)",
+            "anyOf": [{"type": "number"}, {"type": "string"}],
+        },
+        "ticker": {"type": "string", "examples": ["SPX", "NQ_NDX"]},
+        "endpoint": {"type": "string", "default": "gex_zero", "examples": ["gex_zero", "gex_one", "gex_full"]},
+        "spot": _NUMBER,
+        "spot_price": _NUMBER,
+        "zero_gamma": _NUMBER,
+        "net_gex": _NUMBER,
+        "net_gex_vol": _NUMBER,
+        "net_gex_oi": _NUMBER,
+        "min_dte": {"type": ["integer", "null"]},
+        "sec_min_dte": {"type": ["integer", "null"]},
+        "major_pos_vol": _NUMBER,
+        "major_pos_oi": _NUMBER,
+        "major_neg_vol": _NUMBER,
+        "major_neg_oi": _NUMBER,
+        "sum_gex_vol": _NUMBER,
+        "sum_gex_oi": _NUMBER,
+        "delta_risk_reversal": _NUMBER,
+        "strikes": {"type": ["array", "null"], "items": _STRIKE},
+        "max_priors": {"description": "six [strike, value] pairs: now, 1, 5, 10, 15, 30 minutes ago"},
+        "max_change": {"description": "an object of windows"},
+    },
+}
+_ANNOUNCEMENT = {
+    "type": "object",
+    "description": "Ticker, endpoint and day in the URL's file name win over the body's.",
+    "required": ["url"],
+    "properties": {
+        "url": {"type": "string", "format": "uri", "description": "https, to a host of GEX_HISTORY_HOSTS"},
+        "ticker": {"type": "string", "description": "also `symbol`, `underlying`"},
+        "endpoint": {"type": "string", "description": "also `feed`, `kind`, `type`, `gex_type`"},
+        "date": {"type": "string", "description": "the trading day, when the file name does not say it"},
+        "metadata": {"type": "object"},
+    },
+}
+_MESSAGE = {"anyOf": [{"type": "array", "minItems": 2, "maxItems": 5}, {"type": "object"}]}
+
+
+def _body(schema: dict[str, Any], examples: dict[str, Any]) -> dict[str, Any]:
+    content = {"schema": schema, "examples": examples}
+    return {"requestBody": {"required": True, "content": {"application/json": content, "text/plain": content}}}
+
+
+SNAPSHOT_BODY = _body(
+    _SNAPSHOT,
+    {
+        "vendor": {"summary": "as GexBot sends it", "value": SNAPSHOT_EXAMPLE},
+        "lean": {"summary": "ISO time, strikes as objects", "value": LEAN_SNAPSHOT_EXAMPLE},
+    },
+)
+MESSAGE_BODY = _body(_MESSAGE, MESSAGE_EXAMPLES)
+ANNOUNCEMENT_BODY = _body(
+    _ANNOUNCEMENT, {"signed": {"summary": "a signed link to a day's file", "value": ANNOUNCEMENT_EXAMPLE}}
+)
+
+_PROBLEM = {
+    "type": "object",
+    "properties": {
+        "detail": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "field": {"type": "string"},
+                    "value": {"type": "string"},
+                    "expected": {"type": "string"},
+                },
+            },
+        }
+    },
+}
+_REQUEST = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "integer"},
+        "ticker": {"type": "string"},
+        "endpoint": {"type": "string"},
+        "date": {"type": "string", "format": "date"},
+        "status": {"enum": ["pending", "started", "completed", "failed"]},
+        "attempts": {"type": "integer"},
+        "last_error": {"type": ["string", "null"]},
+        "run_id": {"type": ["string", "null"]},
+    },
+}
+
+
+def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    texts = {
+        400: "something in the payload is wrong; nothing was kept",
+        401: "the API key is missing or wrong",
+        404: "there is no such request",
+        413: "the body is too large",
+        415: "the body is not JSON by its type",
+        503: "not possible right now, nothing was acknowledged; send it again after Retry-After seconds",
+    }
+    return {status: _answer(texts[status], _PROBLEM) for status in statuses}
+
+
+def capture_answers(success: int) -> dict[int | str, dict[str, Any]]:
+    """Describe the answers of a route that captures."""
+    schema = {"type": "object", "properties": {"status": {"type": "string"}}}
+    return {success: _answer("it is on the disk", schema), **_refusals(400, 401, 413, 415, 503)}
+
+
+def announcement_answers() -> dict[int | str, dict[str, Any]]:
+    """Describe the answers of `POST /gex_history_url`."""
+    names = ("status", "ticker", "endpoint", "date", "duckdb_path", "parquet_dir")
+    schema = {
+        "type": "object",
+        "properties": {"id": {"type": "integer"}} | {name: {"type": "string"} for name in names},
+    }
+    return {202: _answer("it is queued", schema), **_refusals(400, 401, 413, 415, 503)}
+
+
+def queue_answers() -> dict[int | str, dict[str, Any]]:
+    """Describe the answers of the queue routes."""
+    schema = {"anyOf": [_REQUEST, {"type": "array", "items": _REQUEST}]}
+    return {200: _answer("what became of it", schema), **_refusals(400, 401, 404, 503)}

@@ -1,0 +1,76 @@
+"""What became of announced history files."""
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import Response
+
+from gex_pipeline.errors import FieldProblem, LeaseTimeoutError
+from webhook_gateway import openapi
+from webhook_gateway.bodies import json_response, problem
+from webhook_gateway.state import Gateway, gateway_of
+
+LEASE_SECONDS = 2.0
+LISTED = 200
+
+router = APIRouter(tags=["history"])
+
+
+@router.get("/gex_history_queue", responses=openapi.queue_answers())
+async def list_queue(request: Request) -> Response:
+    """List the announced history files, the last announced first."""
+    gateway = gateway_of(request)
+    stored = {each["id"]: each for each in await _read(gateway, None)}
+    fresh = _not_loaded_yet(gateway, stored)
+    return json_response([*fresh.values(), *(each for key, each in stored.items() if key not in fresh)])
+
+
+@router.get("/gex_history_queue/{request_id}", responses=openapi.queue_answers())
+async def show_request(request: Request, request_id: int) -> Response:
+    """Show one announced history file: pending, started, completed or failed, with attempts, last error, run id."""
+    gateway = gateway_of(request)
+    stored = {each["id"]: each for each in await _read(gateway, request_id)}
+    found = (stored | _not_loaded_yet(gateway, stored)).get(request_id)
+    if found is None:
+        raise problem(404, FieldProblem("id", str(request_id), "the id from the answer to POST /gex_history_url"))
+    return json_response(found)
+
+
+async def _read(gateway: Gateway, key: int | None) -> list[dict[str, Any]]:
+    """Read one request or the latest ones; none while the database does not exist yet."""
+    try:
+        return await asyncio.to_thread(_read_rows, gateway, key)
+    except LeaseTimeoutError as error:
+        raise HTTPException(
+            503, [{"field": "", "value": "", "expected": f"a free database: {error}"}], {"Retry-After": "2"}
+        ) from error
+
+
+def _read_rows(gateway: Gateway, key: int | None) -> list[dict[str, Any]]:
+    # DuckDB is loaded here, on first use: no capture ever waits for it.
+    from gex_pipeline.storage.lease import lease  # noqa: PLC0415
+    from gex_pipeline.storage.request_queue import find_request, list_requests  # noqa: PLC0415
+    from gex_pipeline.storage.schema import has_table  # noqa: PLC0415
+
+    database = gateway.settings.database_path
+    if not database.exists():
+        return []
+    with lease(database, purpose="read the queue", timeout_seconds=LEASE_SECONDS, read_only=True) as connection:
+        if not has_table(connection, "gex_history_queue"):
+            return []
+        if key is None:
+            return [each.public() for each in list_requests(connection, limit=LISTED)]
+        found = find_request(connection, key)
+        return [found.public()] if found else []
+
+
+def _not_loaded_yet(gateway: Gateway, stored: dict[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """Return what was accepted and has not reached the database, and forget what has."""
+    for key in [key for key, each in gateway.accepted.items() if _reached(each, stored.get(key))]:
+        del gateway.accepted[key]
+    return dict(gateway.accepted)
+
+
+def _reached(accepted: dict[str, Any], stored: dict[str, Any] | None) -> bool:
+    return stored is not None and stored["announced_at"] >= accepted["announced_at"]
