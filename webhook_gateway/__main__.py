@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -72,6 +73,9 @@ def serve(settings: Settings, listener: socket.socket) -> None:
         ssl_keyfile=settings.ssl_keyfile,
         server_header=False,
     )
+    # The server raises the signal again when it is done; this end is a clean one.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     uvicorn.Server(config).run(sockets=[listener])
 
 

@@ -4,9 +4,10 @@ import argparse
 import logging
 import os
 import random
+import select
 import signal
+import socket
 import sys
-import threading
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -27,6 +28,25 @@ TAKEOVER_SECONDS = 15.0
 logger = logging.getLogger("gex_pipeline.loader")
 
 
+class _Stop:
+    """SIGTERM, SIGINT, and on request the end of standard input, which comes when the parent is gone."""
+
+    def __init__(self, *, watch_input: bool) -> None:
+        self._wake, signals = socket.socketpair()
+        signals.setblocking(False)
+        signal.set_wakeup_fd(signals.fileno())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        self._signals = signals
+        self._watched = [self._wake.fileno(), *([0] if watch_input else [])]
+        self.is_set = False
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, or wake at once to stop."""
+        if not self.is_set:
+            self.is_set = bool(select.select(self._watched, [], [], seconds)[0])
+
+
 def main() -> int:
     """Read the flags, take the loader's lock and load until SIGTERM, SIGINT or the parent's end."""
     parser = argparse.ArgumentParser(prog="python -m gex_pipeline.loader", description=__doc__)
@@ -41,11 +61,7 @@ def main() -> int:
         sys.stderr.write(f"loader: {error}\n")
         return 2
     configure_logging(settings, "loader")
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    if flags.exit_with_stdin:
-        threading.Thread(target=_stop_at_end_of_input, args=(stop,), daemon=True).start()
+    stop = _Stop(watch_input=flags.exit_with_stdin)
     lock = FileLock(settings.journal_dir / ".loader.lock")
     try:
         with lock.acquire(timeout=TAKEOVER_SECONDS):
@@ -56,12 +72,13 @@ def main() -> int:
     return 0
 
 
-def _run(settings: Settings, stop: threading.Event, *, once: bool) -> None:
+def _run(settings: Settings, stop: _Stop, *, once: bool) -> None:
     """Load until stopped; failures are logged once per reason and retried with growing, jittered pauses."""
     loader = Loader(settings)
     retry_seconds, told, heartbeat_ms = FIRST_RETRY_SECONDS, "", 0
     while True:
-        stopping = stop.is_set()
+        stop.wait(0)
+        stopping = stop.is_set
         loaded, error = 0, None
         try:
             loaded = loader.load_next()
@@ -105,13 +122,6 @@ def _tell(settings: Settings, loader: Loader, error: str | None) -> None:
         write_status(settings.journal_dir, status)
     except OSError as failure:
         logger.debug("the status could not be written: %s", failure)
-
-
-def _stop_at_end_of_input(stop: threading.Event) -> None:
-    """Stop when the process that started this one is gone, however it went."""
-    while os.read(0, 1024):
-        pass
-    stop.set()
 
 
 if __name__ == "__main__":
