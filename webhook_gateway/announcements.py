@@ -3,12 +3,13 @@
 import datetime as dt
 import re
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
 from gex_pipeline.errors import FieldProblem, RecordError
 from gex_pipeline.feeds import Feed, normalise_endpoint, normalise_ticker, read_date, read_history_name
+from gex_pipeline.hosts import is_allowed_host
 
 _TICKER_KEYS = ("ticker", "symbol", "underlying")
 _ENDPOINT_KEYS = ("endpoint", "feed", "kind", "type", "gex_type")
@@ -53,31 +54,19 @@ def read_announcement(body: bytes, allowed_hosts: tuple[str, ...]) -> Announced:
     )
 
 
-def check_host(parts: SplitResult, allowed_hosts: tuple[str, ...]) -> bool:
-    """Tell whether a URL's host is on the allow list, as `host` (default ports only) or as `host:port`."""
-    host = (parts.hostname or "").lower()
-    named = f"[{host}]" if ":" in host else host
-    default_port = {"https": 443, "http": 80}.get(parts.scheme)
-    port = parts.port or default_port
-    return f"{named}:{port}" in allowed_hosts or (port == default_port and named in allowed_hosts)
-
-
 def _checked_url(value: object, allowed_hosts: tuple[str, ...]) -> str:
     """Return an http(s) URL to an allowed host; the error never shows a query string."""
     if not isinstance(value, str) or not value:
         raise RecordError(FieldProblem("url", "nothing" if value is None else type(value).__name__, "a URL"))
     try:
         parts = urlsplit(value)
-        is_allowed = parts.scheme in {"http", "https"} and check_host(parts, allowed_hosts)
+        is_allowed = is_allowed_host(parts, allowed_hosts)
     except ValueError as error:
         raise RecordError(FieldProblem("url", "not a URL", "an https URL")) from error
-    if parts.username is not None or parts.password is not None:
-        raise RecordError(FieldProblem("url", "a URL with a user name", "a URL without one"))
     if not is_allowed:
-        expected = f"https on one of {', '.join(allowed_hosts)} (GEX_HISTORY_HOSTS)"
-        raise RecordError(FieldProblem("url", f"{parts.scheme}://{parts.netloc}"[:80], expected))
-    if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
-        raise RecordError(FieldProblem("url", f"http://{parts.netloc}"[:80], "an https URL"))
+        shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"[:80]
+        expected = f"https, no user name, on one of {', '.join(allowed_hosts)} (GEX_HISTORY_HOSTS)"
+        raise RecordError(FieldProblem("url", shown, expected))
     return value
 
 

@@ -1,11 +1,11 @@
 """History files: one document with a trading day of snapshots, split into raw records without building objects."""
 
 import gzip
-import io
 import re
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -30,7 +30,7 @@ def is_gzip(path: Path) -> bool:
         return file.read(2) == GZIP_MAGIC
 
 
-def decompress(source: Path, target: io.BufferedWriter, *, limit_bytes: int = MAX_DECOMPRESSED_BYTES) -> None:
+def decompress(source: Path, target: IO[bytes], *, limit_bytes: int = MAX_DECOMPRESSED_BYTES) -> None:
     """Write the plain bytes of a gzip file.
 
     Raises:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import duckdb
 
 from gex_pipeline.clock import epoch_ms
+from gex_pipeline.storage.lease import fetch_row
 
 
 @dataclass(frozen=True, order=True)
@@ -17,9 +18,7 @@ class Position:
 
 def read_position(connection: duckdb.DuckDBPyConnection, journal: str) -> Position:
     """Return the position of a journal, the very beginning for one that was never loaded."""
-    row = connection.execute(
-        "SELECT segment, byte_offset FROM loader_position WHERE journal = ?", [journal]
-    ).fetchone()
+    row = fetch_row(connection, "SELECT segment, byte_offset FROM loader_position WHERE journal = ?", [journal])
     return Position(*row) if row else Position(0, 0)
 
 

@@ -5,7 +5,7 @@ DuckDB lets one process open a file for writing and then no other may even read 
 
 import datetime as dt
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,16 @@ def _first_line(error: Exception) -> str:
 
 
 @contextmanager
+def in_memory() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a connection without a database file, to query Parquet."""
+    connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+@contextmanager
 def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Commit what the block did, or roll all of it back."""
     connection.execute("BEGIN TRANSACTION")
@@ -112,3 +122,16 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+
+
+def fetch_row(
+    connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[object] = ()
+) -> tuple[Any, ...] | None:
+    """Return the first row of a query, None when there is none, and leave the connection free for the next one."""
+    rows = connection.execute(sql, list(parameters)).fetchall()
+    return rows[0] if rows else None
+
+
+def quoted(path: Path) -> str:
+    """Return a path as it stands between single quotes in SQL."""
+    return str(path).replace("'", "''")

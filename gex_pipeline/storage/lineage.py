@@ -7,6 +7,7 @@ import duckdb
 
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.feeds import Feed
+from gex_pipeline.storage.lease import fetch_row
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class EarlierImport:
 
 def next_import_id(connection: duckdb.DuckDBPyConnection) -> int:
     """Return an unused id; call it inside the transaction that uses it."""
-    row = connection.execute("SELECT coalesce(max(import_id), 0) + 1 FROM data_lineage").fetchone()
+    row = fetch_row(connection, "SELECT coalesce(max(import_id), 0) + 1 FROM data_lineage")
     return int(row[0]) if row else 1
 
 
@@ -45,11 +46,12 @@ def find_import(
     connection: duckdb.DuckDBPyConnection, feed: Feed, date: dt.date, sha256: str
 ) -> EarlierImport | None:
     """Return the completed import of these bytes into this partition, if there is one."""
-    row = connection.execute(
+    row = fetch_row(
+        connection,
         "SELECT import_id, records_imported, import_timestamp FROM data_lineage WHERE status = 'imported' "
         "AND sha256 = ? AND ticker = ? AND endpoint = ? AND date = ? ORDER BY import_id LIMIT 1",
         [sha256, feed.ticker, feed.endpoint, date],
-    ).fetchone()
+    )
     return EarlierImport(*row) if row else None
 
 
@@ -92,9 +94,9 @@ def record_import(
 def segment_import_id(connection: duckdb.DuckDBPyConnection, journal: str, segment: int) -> int:
     """Return the import id of a journal segment, adding its line when it is new."""
     name = f"journal/{journal}/{segment:08d}.jsonl"
-    row = connection.execute(
-        "SELECT import_id FROM data_lineage WHERE record_type = 'live' AND source_file = ?", [name]
-    ).fetchone()
+    row = fetch_row(
+        connection, "SELECT import_id FROM data_lineage WHERE record_type = 'live' AND source_file = ?", [name]
+    )
     if row:
         return int(row[0])
     import_id = next_import_id(connection)

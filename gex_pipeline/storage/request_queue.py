@@ -12,6 +12,7 @@ import duckdb
 
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.feeds import Feed, request_id
+from gex_pipeline.storage.lease import fetch_row
 
 PENDING, STARTED, COMPLETED, FAILED = "pending", "started", "completed", "failed"
 OPEN = (PENDING, STARTED)
@@ -97,22 +98,29 @@ def list_requests(
 
 def find_request(connection: duckdb.DuckDBPyConnection, key: int) -> Request | None:
     """Return one request, None when there is none with this id."""
-    row = connection.execute(f"SELECT {_PUBLIC_COLUMNS} FROM gex_history_queue WHERE id = ?", [key]).fetchone()
+    row = fetch_row(connection, f"SELECT {_PUBLIC_COLUMNS} FROM gex_history_queue WHERE id = ?", [key])
     return Request(*row) if row else None
 
 
-def find_url(connection: duckdb.DuckDBPyConnection, feed: Feed, date: dt.date) -> str | None:
-    """Return the URL announced for a partition. It is a secret: never log it, show it or put it into an event."""
-    row = connection.execute("SELECT url FROM gex_history_queue WHERE id = ?", [request_id(feed, date)]).fetchone()
-    return str(row[0]) if row and row[0] is not None else None
+def find_announcement(connection: duckdb.DuckDBPyConnection, feed: Feed, date: dt.date) -> tuple[str, int] | None:
+    """Return the URL announced for a partition and when (epoch ms), None when there is none to fetch.
+
+    The URL is a secret: never log it, show it or put it into an event.
+    """
+    row = fetch_row(
+        connection,
+        "SELECT url, announced_at FROM gex_history_queue WHERE id = ? AND url IS NOT NULL",
+        [request_id(feed, date)],
+    )
+    return (str(row[0]), int(row[1])) if row else None
 
 
-def mark_started(connection: duckdb.DuckDBPyConnection, key: int) -> None:
+def mark_started(connection: duckdb.DuckDBPyConnection, key: int, started_at_ms: int) -> None:
     """Count an attempt of a pending request."""
     connection.execute(
         "UPDATE gex_history_queue SET status = 'started', attempts = attempts + 1, run_id = NULL, started_at = ?, "
         "finished_at = NULL WHERE id = ? AND status = 'pending'",
-        [epoch_ms(), key],
+        [started_at_ms, key],
     )
 
 
@@ -122,10 +130,10 @@ def mark_running(connection: duckdb.DuckDBPyConnection, key: int, run_id: str) -
 
 
 def mark_completed(connection: duckdb.DuckDBPyConnection, key: int, run_id: str) -> None:
-    """Close a request whose run succeeded, and forget its URL's signature."""
+    """Close a request whose run succeeded, and forget its URL when it is signed."""
     connection.execute(
         "UPDATE gex_history_queue SET status = 'completed', run_id = ?, last_error = NULL, finished_at = ?, "
-        "url = split_part(url, '?', 1) WHERE id = ? AND status = 'started'",
+        "url = CASE WHEN contains(url, '?') THEN NULL ELSE url END WHERE id = ? AND status = 'started'",
         [run_id, epoch_ms(), key],
     )
 

@@ -3,7 +3,7 @@
 import duckdb
 
 from gex_pipeline.formats.unusual_whales import TRADES_SCHEMA
-from gex_pipeline.storage.lease import transaction
+from gex_pipeline.storage.lease import fetch_row, transaction
 
 _ARROW_TO_DUCKDB = {
     "int64": "BIGINT",
@@ -129,11 +129,12 @@ def has_table(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
 
 def column_type(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> str:
     """Return a column's declared type; users' files keep the types they came with."""
-    row = connection.execute(
+    row = fetch_row(
+        connection,
         "SELECT data_type FROM duckdb_columns() WHERE table_name = ? AND column_name = ? "
         "AND schema_name = 'main' AND database_name = current_database()",
         [table, column],
-    ).fetchone()
+    )
     return str(row[0]) if row else TABLES[table][column]
 
 

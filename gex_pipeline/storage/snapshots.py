@@ -4,7 +4,9 @@ from typing import TypedDict
 
 import duckdb
 
+from gex_pipeline.feeds import Feed
 from gex_pipeline.formats.columns import SNAPSHOTS_SCHEMA, STRIKES_SCHEMA
+from gex_pipeline.storage.lease import fetch_row
 from gex_pipeline.storage.lineage import ImportCounts
 from gex_pipeline.storage.schema import column_type
 
@@ -30,7 +32,7 @@ def insert_new(
         source: `live`, `history` or `uw`.
         import_id: the line in `data_lineage` these rows belong to.
     """
-    bounds = connection.execute(f"SELECT min(timestamp), max(timestamp), count(*) FROM {snapshots}").fetchone()
+    bounds = fetch_row(connection, f"SELECT min(timestamp), max(timestamp), count(*) FROM {snapshots}")
     if bounds is None or bounds[2] == 0:
         return ImportCounts(0, 0, 0, 0)
     first, last, offered = bounds
@@ -51,6 +53,21 @@ def rows_sql(connection: duckdb.DuckDBPyConnection, table: str, columns: tuple[s
         expressions["priors"] = "CAST(CAST(priors AS JSON) AS DOUBLE[])"
     chosen = ", ".join(f"{expressions[name]} AS {name}" if name in expressions else name for name in columns)
     return f"SELECT {chosen} FROM {table}"
+
+
+def day_rows_sql(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    columns: tuple[str, ...],
+    feed: Feed,
+    first_ms: int,
+    last_ms: int,
+) -> str:
+    """Return a SELECT of one feed's rows between two moments (epoch ms UTC, inclusive)."""
+    return (
+        f"{rows_sql(connection, table, columns)} WHERE timestamp BETWEEN {first_ms:d} AND {last_ms:d} "
+        f"AND ticker = '{feed.ticker}' AND coalesce({table}.endpoint, 'gex_zero') = '{feed.endpoint}'"
+    )
 
 
 def checksum_sql(columns: tuple[str, ...]) -> str:
@@ -79,16 +96,17 @@ def _insert(
     values = list(columns)
     if "priors" in columns and "[]" not in column_type(connection, table, "priors"):
         values[columns.index("priors")] = "CAST(to_json(priors) AS VARCHAR)"
-    row = connection.execute(
+    row = fetch_row(
+        connection,
         f"INSERT INTO {table} ({', '.join(columns)}, source, import_id) "
         f"SELECT {', '.join(values)}, ?, ? FROM {offered} ANTI JOIN {known} USING ({KEY})",
         [source, import_id],
-    ).fetchone()
+    )
     return int(row[0]) if row else 0
 
 
 def _count(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
-    row = connection.execute(f"SELECT count(*) FROM {relation}").fetchone()
+    row = fetch_row(connection, f"SELECT count(*) FROM {relation}")
     return int(row[0]) if row else 0
 
 

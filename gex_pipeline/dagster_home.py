@@ -1,0 +1,44 @@
+"""Dagster's own folder: made once with a `dagster.yaml` that the user may then keep as he likes."""
+
+from pathlib import Path
+
+from gex_pipeline.settings import Settings
+from gex_pipeline.storage.files import write_whole
+
+CONFIGURATION = b"""\
+# Written once by gex; yours to change.
+telemetry:
+  enabled: false
+
+# Steps that write the database share the pool gex_database and take turns.
+concurrency:
+  pools:
+    default_limit: 1
+    granularity: op
+  runs:
+    max_concurrent_runs: 4
+
+# Notices runs that never start or run too long (GEX_IMPORT_TIMEOUT).
+run_monitoring:
+  enabled: true
+  start_timeout_seconds: 180
+  poll_interval_seconds: 10
+
+# Sensor ticks come every two seconds; the uneventful ones need not be kept.
+retention:
+  sensor:
+    purge_after_days:
+      skipped: 1
+      success: 30
+      failure: 30
+"""
+
+
+def prepare_dagster_home(settings: Settings) -> Path:
+    """Create DAGSTER_HOME and its `dagster.yaml` unless they exist; return the folder, absolute."""
+    home = settings.dagster_home_path
+    home.mkdir(parents=True, exist_ok=True)
+    configuration = home / "dagster.yaml"
+    if not configuration.exists():
+        write_whole(configuration, CONFIGURATION)
+    return home

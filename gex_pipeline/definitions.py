@@ -1,0 +1,15 @@
+"""The Dagster code location: wiring only."""
+
+import dagster as dg
+
+from gex_pipeline.history import assets, checks, jobs, sensors
+from gex_pipeline.settings import load_settings
+
+defs = dg.Definitions(
+    assets=[assets.history_file, assets.stage_history, assets.import_history, assets.export_history],
+    asset_checks=[checks.staged_checks, checks.stored_checks, checks.published_checks],
+    jobs=[jobs.history_import],
+    sensors=[sensors.history_queue_sensor],
+    executor=dg.in_process_executor,
+    resources={"settings": dg.ResourceDefinition(lambda _: load_settings(), description="The validated settings.")},
+)

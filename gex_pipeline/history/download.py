@@ -1,0 +1,275 @@
+"""Fetching a history file: streamed, resumable, bounded, and only ever from hosts on the allow list."""
+
+import ipaddress
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from filelock import FileLock
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
+
+from gex_pipeline.errors import DownloadInterruptedError, PermanentError, SourceUnavailableError
+from gex_pipeline.formats.history_file import is_gzip
+from gex_pipeline.history.paths import Partition
+from gex_pipeline.hosts import LOOPBACK_NAMES, is_allowed_host
+from gex_pipeline.settings import Settings
+from gex_pipeline.storage.files import keep_aside, sha256_of, sync, write_whole
+
+MAX_DOWNLOAD_BYTES = 2 * 1024**3
+MAX_REDIRECTS = 5
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 60.0
+API_PAUSE_SECONDS = 1.0
+CHUNK_BYTES = 1 << 20
+
+Progress = Callable[[int, int | None], None]
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A history file on disk, complete.
+
+    Attributes:
+        path: ends in `.json`, or `.json.gz` when its bytes are gzip.
+        sha256: of its bytes, hex.
+    """
+
+    path: Path
+    sha256: str
+
+    @property
+    def size_bytes(self) -> int:
+        """Its size on disk."""
+        return self.path.stat().st_size
+
+
+def find_source(settings: Settings, partition: Partition) -> SourceFile | None:
+    """Return the partition's file when it is there and is still what its recorded checksum says."""
+    for path in _candidates(settings, partition):
+        recorded = _checksum_path(path)
+        if path.is_file() and recorded.is_file() and recorded.read_text().split()[0] == sha256_of(path):
+            return SourceFile(path, sha256_of(path))
+    return None
+
+
+def find_unrecorded_source(settings: Settings, partition: Partition) -> SourceFile | None:
+    """Return a file that somebody else put in the partition's place, and record its checksum."""
+    for path in _candidates(settings, partition):
+        if path.is_file():
+            return _record(path)
+    return None
+
+
+def download(settings: Settings, partition: Partition, url: str, progress: Progress) -> SourceFile:
+    """Fetch an announced file into the partition's place; an earlier, different one is kept in the backups.
+
+    Args:
+        settings: the allow list and the folders.
+        partition: which place it gets.
+        url: a secret, it may be signed; no error repeats its query string.
+        progress: told (bytes so far, bytes in all or None) from time to time.
+
+    Raises:
+        DownloadInterruptedError: another attempt may help, and resumes where this one ended if the host allows.
+        SourceUnavailableError: the host refuses, or does not have it.
+        PermanentError: the URL leads to a host that is not allowed, or the file is too large.
+    """
+    target = partition.source(settings)
+    partial = target.with_name(f"{target.name}.part")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    # Two runs of one partition take turns; the second then finds the finished file of the first.
+    with FileLock(partial.with_suffix(".lock")), _session(settings.history_hosts) as session:
+        try:
+            _fetch(session, settings.history_hosts, url, partial, progress)
+        except (requests.RequestException, HTTPError, TimeoutError) as error:
+            raise _interrupted(error, url) from None
+        return _finish(settings, partial, target)
+
+
+def ask_api(settings: Settings, partition: Partition) -> str:
+    """Ask GexBot's history API for the signed URL of a partition. All processes together ask once per second.
+
+    Raises:
+        DownloadInterruptedError: a server error, or a refusal that may be a throttle.
+        SourceUnavailableError: no key, not entitled, or no such day.
+    """
+    if settings.gexbot_api_key is None:
+        raise SourceUnavailableError("GEXBOT_API_KEY is not set")
+    feed = partition.feed
+    base = settings.gexbot_api_url.rstrip("/")
+    url = f"{base}/hist/{feed.ticker}/classic/{feed.endpoint}/{partition.date.isoformat()}?noredirect"
+    headers = {"Authorization": f"{settings.gexbot_auth_scheme} {settings.gexbot_api_key.get_secret_value()}"}
+    settings.source_dir.mkdir(parents=True, exist_ok=True)
+    with FileLock(settings.source_dir / ".api.lock"), _session((urlsplit(base).netloc.lower(),)) as session:
+        try:
+            timeout = (CONNECT_SECONDS, READ_SECONDS)
+            with session.get(url, headers=headers, timeout=timeout, allow_redirects=False) as answer:
+                _refuse_status(answer.status_code, url, is_throttled_by_403=True)
+                signed = answer.json()["url"]
+        except (requests.RequestException, HTTPError, TimeoutError) as error:
+            raise _interrupted(error, url) from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise DownloadInterruptedError(f"{_shown(url)} did not answer with a url") from error
+        finally:
+            time.sleep(API_PAUSE_SECONDS)
+    return str(signed)
+
+
+def _fetch(session: requests.Session, hosts: tuple[str, ...], url: str, partial: Path, progress: Progress) -> None:
+    """Stream the body to `partial`, going on behind what is already there when the host says it is the same file."""
+    mark = partial.with_suffix(".etag")
+    etag = mark.read_text() if mark.exists() else ""
+    have = partial.stat().st_size if partial.exists() and etag else 0
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers |= {"Range": f"bytes={have}-", "If-Range": etag}
+    with _follow(session, hosts, url, headers) as answer:
+        resumed = answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        if answer.status_code == 416 and have:
+            partial.unlink()
+            raise DownloadInterruptedError(f"{_shown(url)} is not the file it was; starting over")
+        if not resumed:
+            _refuse_status(answer.status_code, url)
+            have = 0
+        length = answer.headers.get("Content-Length", "")
+        total = have + int(length) if length.isdigit() else None
+        if (total or 0) > MAX_DOWNLOAD_BYTES:
+            raise PermanentError(f"{_shown(url)} has {total:,} bytes, more than the {MAX_DOWNLOAD_BYTES:,} allowed")
+        mark.write_text(answer.headers.get("ETag", ""))
+        with partial.open("ab" if resumed else "wb") as file:
+            for chunk in answer.raw.stream(CHUNK_BYTES, decode_content=False):
+                file.write(chunk)
+                have += len(chunk)
+                if have > MAX_DOWNLOAD_BYTES:
+                    raise PermanentError(f"{_shown(url)} is larger than the {MAX_DOWNLOAD_BYTES:,} bytes allowed")
+                progress(have, total)
+    if total is not None and have != total:
+        raise DownloadInterruptedError(f"{_shown(url)} ended after {have:,} of {total:,} bytes")
+
+
+def _follow(
+    session: requests.Session, hosts: tuple[str, ...], url: str, headers: dict[str, str]
+) -> requests.Response:
+    """Open a URL, following redirects one by one so that each target is checked before it is asked."""
+    for _ in range(MAX_REDIRECTS):
+        if not is_allowed_host(urlsplit(url), hosts):
+            raise PermanentError(f"{_shown(url)} is on a host that GEX_HISTORY_HOSTS does not allow")
+        answer = session.get(
+            url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False
+        )
+        if not answer.is_redirect:
+            return answer
+        answer.close()
+        url = urljoin(url, answer.headers["Location"])
+    raise PermanentError(f"{_shown(url)} redirects more than {MAX_REDIRECTS} times")
+
+
+def _finish(settings: Settings, partial: Path, target: Path) -> SourceFile:
+    """Give a complete download its name and record its checksum."""
+    sync(partial)
+    final, other = target.with_name(f"{target.name}.json"), target.with_name(f"{target.name}.json.gz")
+    if is_gzip(partial):
+        final, other = other, final
+    for path in (final, other):
+        if path.exists() and sha256_of(path) != sha256_of(partial):
+            keep_aside(path, root=settings.data_dir, backups_dir=settings.backups_dir)
+    partial.replace(final)
+    other.unlink(missing_ok=True)
+    _checksum_path(other).unlink(missing_ok=True)
+    partial.with_suffix(".etag").unlink(missing_ok=True)
+    return _record(final)
+
+
+def _record(path: Path) -> SourceFile:
+    """Write the checksum beside a file, in the format of sha256sum."""
+    sha256 = sha256_of(path)
+    write_whole(_checksum_path(path), f"{sha256}  {path.name}\n".encode())
+    return SourceFile(path, sha256)
+
+
+def _checksum_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _candidates(settings: Settings, partition: Partition) -> tuple[Path, Path]:
+    base = partition.source(settings)
+    return base.with_name(f"{base.name}.json"), base.with_name(f"{base.name}.json.gz")
+
+
+def _refuse_status(status: int, url: str, *, is_throttled_by_403: bool = False) -> None:
+    """Raise what a status other than 200 means."""
+    shown = _shown(url)
+    if status == 200:
+        return
+    if status in {404, 410}:
+        raise SourceUnavailableError(f"{shown} answered {status}: there is no such file; announce another URL")
+    if status == 401:
+        raise SourceUnavailableError(f"{shown} answered 401: the key or signature is not accepted")
+    if status == 403 and is_throttled_by_403:
+        raise DownloadInterruptedError(f"{shown} answered 403: the account is not entitled, or it is a throttle")
+    if status == 403:
+        raise SourceUnavailableError(
+            f"{shown} answered 403: the link has expired; announce the file with a fresh one"
+        )
+    if status == 429 or status >= 500:
+        raise DownloadInterruptedError(f"{shown} answered {status}")
+    raise SourceUnavailableError(f"{shown} answered {status}, which is no file")
+
+
+def _interrupted(error: Exception, url: str) -> DownloadInterruptedError:
+    """Say that a transfer failed; a library's own text may hold the whole URL and is left out."""
+    return DownloadInterruptedError(f"{_shown(url)} could not be fetched: {type(error).__name__}")
+
+
+def _shown(url: str) -> str:
+    """Return a URL without its query string."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}{parts.path}"
+
+
+def _session(hosts: tuple[str, ...]) -> requests.Session:
+    """Make a session that reads no proxy or netrc settings and checks every address it really connects to."""
+    session = requests.Session()
+    session.trust_env = False
+    allow_loopback = any(host.rsplit(":", 1)[0] in LOOPBACK_NAMES or host in LOOPBACK_NAMES for host in hosts)
+    adapter = _GuardedAdapter(allow_loopback=allow_loopback)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+class _GuardedAdapter(HTTPAdapter):
+    """Connects to public addresses only, whatever a name resolves to by then."""
+
+    def __init__(self, *, allow_loopback: bool) -> None:
+        super().__init__()
+
+        def check(sock: socket.socket) -> socket.socket:
+            address = ipaddress.ip_address(sock.getpeername()[0])
+            if address.is_global or (address.is_loopback and allow_loopback):
+                return sock
+            sock.close()
+            raise PermanentError(f"a history host resolves to {address}, which is not a public address")
+
+        class Connection(HTTPConnection):
+            def _new_conn(self) -> socket.socket:
+                return check(super()._new_conn())
+
+        class SecureConnection(HTTPSConnection):
+            def _new_conn(self) -> socket.socket:
+                return check(super()._new_conn())
+
+        class Pool(HTTPConnectionPool):
+            ConnectionCls = Connection
+
+        class SecurePool(HTTPSConnectionPool):
+            ConnectionCls = SecureConnection
+
+        self.poolmanager.pool_classes_by_scheme = {"http": Pool, "https": SecurePool}

@@ -1,0 +1,127 @@
+"""The queue sensor: announced files become runs, and what became of the runs goes back into the queue."""
+
+import dagster as dg
+
+from gex_pipeline.clock import epoch_ms
+from gex_pipeline.errors import GexError
+from gex_pipeline.history.jobs import history_import
+from gex_pipeline.history.partitions import FEEDS
+from gex_pipeline.history.paths import Partition
+from gex_pipeline.history.queue_plan import Plan, RunState, plan_tick
+from gex_pipeline.settings import Settings
+from gex_pipeline.storage.lease import lease, transaction
+from gex_pipeline.storage.request_queue import (
+    OPEN,
+    STARTED,
+    Request,
+    list_requests,
+    mark_completed,
+    mark_failed,
+    mark_running,
+    mark_started,
+)
+from gex_pipeline.storage.schema import ensure_schema
+
+REQUEST_TAG = "gex/request_id"
+LAUNCH_TAG = "gex/launch"
+LEASE_SECONDS = 10.0
+_FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
+
+
+@dg.sensor(job=history_import, minimum_interval_seconds=2, default_status=dg.DefaultSensorStatus.RUNNING)
+def history_queue_sensor(
+    context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]
+) -> dg.SensorResult | dg.SkipReason:
+    """Launch a run for each announced history file and keep the queue in step with Dagster's runs."""
+    try:
+        plan, started_at_ms = _advance(context.instance, settings)
+    except GexError as error:
+        return dg.SkipReason(f"the queue could not be read: {error}")
+    known = set(context.instance.get_dynamic_partitions(FEEDS.name or ""))
+    wanted = {request.feed.key for request in plan.launch} | {feed.key for feed in settings.feeds}
+    new_feeds = sorted(wanted - known)
+    if not plan.launch and not new_feeds:
+        return dg.SkipReason("no announced file is waiting")
+    return dg.SensorResult(
+        run_requests=[_run_request(request, started_at_ms, settings) for request in plan.launch],
+        dynamic_partitions_requests=[FEEDS.build_add_request(new_feeds)] if new_feeds else [],
+    )
+
+
+def _advance(instance: dg.DagsterInstance, settings: Settings) -> tuple[Plan, int]:
+    """Read the open requests, decide, and write what was decided; return it and the time of the launches."""
+    now_ms = epoch_ms()
+    if not settings.database_path.exists():
+        return Plan(), now_ms
+    with lease(settings.database_path, purpose="read the queue", timeout_seconds=LEASE_SECONDS) as connection:
+        ensure_schema(connection)
+        requests = list_requests(connection, statuses=OPEN)
+        runs = {each.id: state for each in requests if each.status == STARTED and (state := _state(instance, each))}
+        plan = plan_tick(requests, runs, max_attempts=settings.max_import_attempts, now_ms=now_ms)
+        with transaction(connection):
+            for request in plan.launch:
+                mark_started(connection, request.id, now_ms)
+            for request, run_id in plan.running:
+                mark_running(connection, request.id, run_id)
+            for request, run_id in plan.completed:
+                mark_completed(connection, request.id, run_id)
+            for each in plan.failed:
+                mark_failed(
+                    connection, each.request.id, error=each.error, run_id=each.run_id, try_again=each.try_again
+                )
+    return plan, now_ms
+
+
+def _run_request(request: Request, started_at_ms: int, settings: Settings) -> dg.RunRequest:
+    launch = _launch(request.id, started_at_ms)
+    return dg.RunRequest(
+        run_key=launch,
+        partition_key=Partition(request.feed, request.date).key,
+        tags={
+            REQUEST_TAG: str(request.id),
+            LAUNCH_TAG: launch,
+            "dagster/max_runtime": str(settings.import_timeout_seconds),
+        },
+    )
+
+
+def _launch(request_id: int, started_at_ms: int | None) -> str:
+    """Name one launch of a request, so that its run is found again and is never launched twice."""
+    return f"{request_id}-{started_at_ms}"
+
+
+def _state(instance: dg.DagsterInstance, request: Request) -> RunState | None:
+    """Ask Dagster for the run of a started request; None when there is none (yet)."""
+    tags = {LAUNCH_TAG: _launch(request.id, request.started_at)}
+    runs = instance.get_runs(filters=dg.RunsFilter(tags=tags), limit=1)
+    if not runs:
+        return None
+    run = runs[0]
+    if run.status not in _FINISHED:
+        return RunState(run.run_id, "running")
+    if run.status == dg.DagsterRunStatus.SUCCESS:
+        return RunState(run.run_id, "succeeded")
+    if run.status == dg.DagsterRunStatus.CANCELED:
+        return RunState(run.run_id, "failed", "the run was canceled")
+    error, is_transient = _failure(instance, run.run_id)
+    return RunState(run.run_id, "failed", error, is_transient)
+
+
+def _failure(instance: dg.DagsterInstance, run_id: str) -> tuple[str, bool]:
+    """Return why a run failed, and whether another run may do better.
+
+    A step that raised `Failure` says that it will fail again; so does a blocking check. A run without a failed
+    step lost its process.
+    """
+    for event in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
+        if event.dagster_event is None:
+            continue
+        failure = event.dagster_event.step_failure_data
+        if failure.user_failure_data is not None:
+            return failure.user_failure_data.description or "the run failed", False
+        error = failure.error
+        while error is not None and error.cause is not None:
+            error = error.cause
+        text = error.message.strip() if error else "a step failed"
+        return text.partition(": ")[2] or text, "AssetCheck" not in text
+    return "the run's process ended before the run did", True
