@@ -29,5 +29,5 @@ def configure_logging(settings: Settings, process: str) -> None:
     for handler in handlers:
         handler.setFormatter(formatter)
     logging.basicConfig(level=settings.log_level.upper(), handlers=handlers, force=True)
-    for library in ("filelock", "urllib3", "uvicorn"):
+    for library in ("alembic", "filelock", "urllib3", "uvicorn"):
         logging.getLogger(library).setLevel(logging.WARNING)

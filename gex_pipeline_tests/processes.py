@@ -130,12 +130,12 @@ def free_port() -> int:
 
 
 def is_running(process_id: int) -> bool:
-    """Tell whether there is a process with this id."""
+    """Tell whether a process lives; one that ended and that nobody has collected yet does not."""
     try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
+        status = Path(f"/proc/{process_id}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return True
+    return status.rpartition(")")[2].split()[0] != "Z"
 
 
 def wait_until(condition: Callable[[], object], seconds: float) -> None:

@@ -1,0 +1,241 @@
+"""`gex up`: the gateway, the Dagster UI and the daemon under one supervisor that stops them all in order."""
+
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from filelock import FileLock, Timeout
+
+from gex_pipeline.dagster_home import prepare_dagster_home
+from gex_pipeline.errors import PermanentError
+from gex_pipeline.logs import configure_logging
+from gex_pipeline.settings import Settings, SettingsError, environment_for_children, require_writable
+
+POLL_SECONDS = 0.2
+STOP_SECONDS = 30.0
+START_SECONDS = 90.0
+HEALTHY_AFTER_SECONDS = 30.0
+MAX_QUICK_ENDS = 5
+LOG_TAIL_LINES = 15
+_PR_SET_PDEATHSIG = 1
+
+logger = logging.getLogger("gex_pipeline.up")
+
+
+@dataclass
+class Child:
+    """One process of the system.
+
+    Attributes:
+        url: answers when the process is ready; None when it has no address.
+        log: where its output goes; None for our own standard error.
+    """
+
+    name: str
+    command: list[str]
+    environment: dict[str, str]
+    url: str | None = None
+    log: Path | None = None
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    quick_ends: int = 0
+    restart_at: float = field(default=0.0)
+
+    def start(self) -> None:
+        """Start the process, in a process group of its own."""
+        with contextlib.ExitStack() as stack:
+            output: IO[bytes] | None = stack.enter_context(self.log.open("ab")) if self.log else None
+            self.process = subprocess.Popen(
+                self.command,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - this process has one thread
+            )
+        self.started = time.monotonic()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process is there."""
+        return self.process is not None and self.process.poll() is None
+
+    def stop(self) -> None:
+        """Ask the process to end, and end what is left of its group after STOP_SECONDS."""
+        if self.process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            logger.warning("%s did not stop within %g s and is killed", self.name, STOP_SECONDS)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def run_all(settings: Settings) -> int:
+    """Run everything until SIGTERM or SIGINT; return the process's exit status.
+
+    Raises:
+        SettingsError: a folder cannot be written or a port is taken.
+        PermanentError: the system already runs on this data folder.
+    """
+    require_writable(settings.data_dir)
+    log_dir = settings.log_dir or settings.data_dir / "logs"
+    require_writable(log_dir)
+    _require_free_port("GEX_PORT", settings.host, settings.port)
+    _require_free_port("GEX_DAGSTER_PORT", "127.0.0.1", settings.dagster_port)
+    configure_logging(settings, "up")
+    stop = _StopFlag()
+    lock = FileLock(settings.data_dir / ".up.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise PermanentError(f"gex up already runs on {settings.data_dir}; stop it first") from error
+    children = _children(settings, log_dir)
+    try:
+        prepare_dagster_home(settings)
+        subprocess.run([sys.executable, "-m", "gex_pipeline.orphaned_runs"], env=children[0].environment, check=False)
+        for child in children:
+            child.start()
+        if not _wait_until_ready(children, stop):
+            return 0 if stop.is_set else 1
+        logger.info("gateway  %s", _gateway_url(settings))
+        logger.info("Dagster  %s", _dagster_url(settings))
+        logger.info("data     %s (logs in %s)", settings.data_dir, log_dir)
+        return _watch(children, stop)
+    finally:
+        logger.info("stopping")
+        # The daemon first, so that nothing new begins; the gateway last, so that captures are taken until the end.
+        for child in reversed(children):
+            child.stop()
+        lock.release()
+
+
+class _StopFlag:
+    """Set by SIGTERM and SIGINT."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._set)
+
+    def _set(self, _number: int, _frame: FrameType | None) -> None:
+        self.is_set = True
+
+
+def _children(settings: Settings, log_dir: Path) -> list[Child]:
+    environment = environment_for_children(settings)
+    scripts = Path(sys.executable).parent
+    location = ["-m", "gex_pipeline.definitions"]
+    gateway = [sys.executable, "-m", "webhook_gateway", "--host", settings.host, "--port", str(settings.port)]
+    gateway += ["--log-level", settings.log_level, "--log-dir", str(log_dir.absolute())]
+    webserver = [str(scripts / "dagster-webserver"), *location, "--port", str(settings.dagster_port)]
+    webserver += ["--suppress-warnings", "--dagster-log-level", "warning", "--code-server-log-level", "warning"]
+    daemon = [str(scripts / "dagster-daemon"), "run", *location, "--log-level", "warning"]
+    return [
+        Child("gateway", gateway, environment, url=f"{_gateway_url(settings)}/health"),
+        Child(
+            "Dagster UI",
+            webserver,
+            environment,
+            url=f"{_dagster_url(settings)}/server_info",
+            log=log_dir / "dagster-webserver.log",
+        ),
+        Child("Dagster daemon", daemon, environment, log=log_dir / "dagster-daemon.log"),
+    ]
+
+
+def _wait_until_ready(children: list[Child], stop: _StopFlag) -> bool:
+    """Wait until every address answers; say what is wrong and return False when one does not."""
+    deadline = time.monotonic() + START_SECONDS
+    waiting = [child for child in children if child.url]
+    while waiting and not stop.is_set:
+        for child in children:
+            if not child.is_running or time.monotonic() > deadline:
+                logger.error("%s did not start%s", child.name, _tail(child))
+                return False
+        waiting = [child for child in waiting if not _answers(child.url or "")]
+        time.sleep(POLL_SECONDS)
+    return not stop.is_set
+
+
+def _watch(children: list[Child], stop: _StopFlag) -> int:
+    """Start what ends again, with growing pauses; give up on what never stays."""
+    while not stop.is_set:
+        time.sleep(POLL_SECONDS)
+        now = time.monotonic()
+        for child in children:
+            if child.is_running:
+                continue
+            if child.restart_at == 0.0:
+                child.quick_ends = child.quick_ends + 1 if now - child.started < HEALTHY_AFTER_SECONDS else 1
+                if child.quick_ends > MAX_QUICK_ENDS:
+                    logger.error("%s does not stay up%s", child.name, _tail(child))
+                    return 1
+                pause = 2.0 ** (child.quick_ends - 1)
+                logger.warning("%s ended; starting it again in %g s%s", child.name, pause, _tail(child))
+                child.restart_at = now + pause
+            elif now >= child.restart_at:
+                child.restart_at = 0.0
+                child.start()
+    return 0
+
+
+def _require_free_port(name: str, host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise SettingsError(
+                f"{name}={port}: cannot listen on {host}:{port}: {error.strerror or error}"
+            ) from error
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own address
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def _gateway_url(settings: Settings) -> str:
+    scheme = "https" if settings.ssl_certfile else "http"
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
+    return f"{scheme}://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{settings.port}"
+
+
+def _dagster_url(settings: Settings) -> str:
+    return f"http://127.0.0.1:{settings.dagster_port}"
+
+
+def _tail(child: Child) -> str:
+    """Return the end of a child's log, for the message that it failed."""
+    if child.log is None or not child.log.exists():
+        return ""
+    lines = child.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+    return "; the end of " + str(child.log) + ":\n" + "\n".join(lines)
+
+
+def _end_with_parent() -> None:
+    """Have Linux end this child when the supervisor is killed, which then can stop nothing itself."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
