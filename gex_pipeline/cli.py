@@ -87,3 +87,7 @@ def main() -> None:
     except GexError as error:
         sys.stderr.write(f"gex: {error}\n")
         sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

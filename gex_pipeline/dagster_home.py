@@ -10,6 +10,9 @@ CONFIGURATION = b"""\
 telemetry:
   enabled: false
 
+python_logs:
+  python_log_level: INFO
+
 # Steps that write the database share the pool gex_database and take turns.
 concurrency:
   pools:

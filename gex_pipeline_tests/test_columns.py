@@ -58,7 +58,7 @@ def test_a_snapshots_row_has_every_value_of_its_source() -> None:
 
 def test_what_a_snapshot_does_not_say_is_null_even_beside_one_that_does() -> None:
     snapshots, _ = tables(BARE, FULL)
-    absent = {name: None for name in SNAPSHOTS_SCHEMA.names}
+    absent = dict.fromkeys(SNAPSHOTS_SCHEMA.names)
     key = {"timestamp": 1777492801000, "ticker": "SPX", "endpoint": "gex_zero", "spot_price": 1}
     assert snapshots.to_pylist()[0] == absent | key
     assert None not in snapshots.to_pylist()[1].values()

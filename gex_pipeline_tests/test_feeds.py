@@ -68,8 +68,8 @@ def test_a_ticker_is_taken_in_any_case_with_blanks_around(ticker: str) -> None:
 @pytest.mark.parametrize(
     "sent",
     [
-        "", " ", ".", "..", "../x", "a/b", "a\\b", "A..B", "~", "A B", "A\nB", "A'--", 'A"', "A;B", "A:B", "A|B", "A*", "A?",
-        "A%2E", "A\x00", "-A", "_A", ".A", "é", "A" * 33, 5, 1.5, True, None, b"SPX", ["SPX"], {},
+        "", " ", ".", "..", "../x", "a/b", "a\\b", "A..B", "~", "A B", "A\nB", "A'--", 'A"', "A;B", "A:B", "A|B",
+        "A*", "A?", "A%2E", "A\x00", "-A", "_A", ".A", "é", "A" * 33, 5, 1.5, True, None, b"SPX", ["SPX"], {},
     ],
 )  # fmt: skip
 def test_what_is_unsafe_in_a_path_or_a_statement_is_no_ticker(sent: object) -> None:

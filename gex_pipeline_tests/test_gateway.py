@@ -101,8 +101,8 @@ def test_a_snapshot_is_accepted_and_loaded(gateway: GatewayProcess, body: object
     answer = post(gateway, "/gex", body)
     assert (answer.status_code, answer.json()) == (202, {"status": "ok", "ticker": ticker})
     gateway.wait_until_loaded()
-    query = "SELECT ticker FROM gex_snapshots WHERE timestamp = (1763130600 + {}) * 1000"
-    assert gateway.rows(query.format(second)) == [(ticker,)]
+    loaded = gateway.rows("SELECT ticker, timestamp - 1763130600000 FROM gex_snapshots")
+    assert (ticker, second * 1000) in loaded
 
 
 @pytest.mark.parametrize(
@@ -374,7 +374,6 @@ def test_another_content_type_is_refused(gateway: GatewayProcess, path: str, con
     ("method", "path", "status"),
     [
         ("GET", "/nowhere", 404),
-        ("POST", "/gex/", 404),
         ("GET", "/gex_history_queue/17", 404),
         ("GET", "/gex_history_queue/seventeen", 400),
         ("PUT", "/gex", 405),
@@ -477,7 +476,7 @@ def test_an_announced_file_is_in_the_queue_before_and_after_it_is_loaded(gateway
         ).json()
         key = announced["id"]
         before = get(gateway, f"/gex_history_queue/{key}").json()
-        assert get(gateway, "/gex_history_queue").json()[0] == before
+        assert before in get(gateway, "/gex_history_queue").json()
         assert gateway.rows(f"FROM gex_history_queue WHERE id = {key}") == []
     finally:
         os.kill(loader, signal.SIGCONT)
@@ -518,14 +517,14 @@ def test_every_example_of_the_openapi_document_is_accepted(gateway: GatewayProce
 # The process
 
 
-def test_a_full_disk_refuses_captures_until_there_is_room_again(gateway: GatewayProcess) -> None:
-    def limit_files(size: int) -> None:
+def test_a_full_disk_refuses_captures_until_there_is_room_again(tmp_path: Path) -> None:
+    def limit_file_size(gateway: GatewayProcess, size: int) -> None:
         resource.prlimit(gateway.process_id, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
-    assert post(gateway, "/uw", ["disk", {"number": 0}]).status_code == 200
-    limit_files(10)
-    try:
-        for path, body, _ in [*CAPTURES, ("/uw", ["disk", {"number": 1}], 0)]:
+    with running_gateway(tmp_path / "data") as gateway:
+        assert post(gateway, "/uw", ["disk", {"number": 0}]).status_code == 200
+        limit_file_size(gateway, 10)
+        for path, body, _ in CAPTURES:
             answer = post(gateway, path, body)
             assert answer.status_code == 503
             assert int(answer.headers["Retry-After"]) > 0
@@ -534,14 +533,13 @@ def test_a_full_disk_refuses_captures_until_there_is_room_again(gateway: Gateway
         assert (ready.status_code, ready.json()["status"]) == (503, "unavailable")
         assert ready.json()["checks"]["journal"]["error"] == "File too large"
         assert get(gateway, "/health").status_code == 200
-    finally:
-        limit_files(resource.RLIM_INFINITY)
-    assert post(gateway, "/uw", ["disk", {"number": 2}]).status_code == 200
-    assert get(gateway, "/ready").status_code == 200
-    gateway.wait_until_loaded()
-    found = gateway.rows("SELECT payload FROM universal_webhooks WHERE topic = 'disk' ORDER BY ALL")
-    assert found == [('{"number": 0}',), ('{"number": 2}',)]
-    assert not (gateway.data_dir / "quarantine").exists()
+
+        limit_file_size(gateway, resource.RLIM_INFINITY)
+        assert post(gateway, "/uw", ["disk", {"number": 1}]).status_code == 200
+        assert get(gateway, "/ready").status_code == 200
+        gateway.wait_until_loaded()
+        assert gateway.rows("SELECT payload FROM universal_webhooks") == [('{"number": 0}',), ('{"number": 1}',)]
+        assert not (gateway.data_dir / "quarantine").exists()
 
 
 def test_readiness_names_what_keeps_captures_from_being_loaded_and_recovers(tmp_path: Path) -> None:

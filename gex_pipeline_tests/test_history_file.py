@@ -42,7 +42,7 @@ ARRAYS = {
 WRAPPERS = {
     "wrapper in a line": text({"data": RECORDS}),
     "wrapper over lines": text({"ticker": "SPX", "data": RECORDS, "count": 3}, indent=2),
-    "wrapper of records over lines": b'{"data":[' + b",\n".join(map(text, RECORDS)) + b"]}\n",
+    "wrapper over lines with a count first": text({"count": 3, "data": RECORDS}, indent="\t"),
     "wrapper after a mark": MARK + text({"data": RECORDS}),
 }
 JSON_LINES = {
@@ -90,7 +90,21 @@ def test_an_empty_array_has_no_records() -> None:
 
 @pytest.mark.parametrize(
     "document",
-    [b"", b" \n ", MARK, MARK[:2], b"\x00" * 10, b"hello", b"<html></html>", b'"[]"', b"5", b"null", b"]", b"}", b"{]"],
+    [
+        b"",
+        b" \n ",
+        MARK,
+        MARK[:2],
+        b"\x00" * 10,
+        b"hello",
+        b"<html></html>",
+        b'"[]"',
+        b"5",
+        b"null",
+        b"]",
+        b"}",
+        b"{]",
+    ],
 )
 def test_what_is_no_document_of_records_is_refused(document: bytes) -> None:
     with pytest.raises(MalformedFileError):
@@ -140,7 +154,7 @@ def test_elements_that_are_no_objects_come_out_for_the_caller_to_refuse() -> Non
     assert split(b'[1,"x",null,[2],%b]' % HEAD) == [b"1", b'"x"', b"null", b"[2]", HEAD]
 
 
-@pytest.mark.parametrize("document", [b"[%b]%b", b'[%b,NaN]%b', b"[%b] %b", b"[%b],%b", b"[%b]\n%b"])
+@pytest.mark.parametrize("document", [b"[%b]%b", b"[%b,NaN]%b", b"[%b] %b", b"[%b],%b", b"[%b]\n%b"])
 @pytest.mark.parametrize("more", [b"]", b"[]", TAIL, b"x", b"\x00", b"\x1a"])
 def test_more_after_the_end_of_an_array_is_refused(document: bytes, more: bytes) -> None:
     with pytest.raises(MalformedFileError, match="more after the end"):

@@ -71,22 +71,24 @@ async def announce_history(request: Request) -> Response:
         "date": announced.date.isoformat(),
     }
     record = {**known, "url": announced.url, "metadata": announced.metadata}
-    await _keep(gateway, "gex_history_url", msgspec.json.encode(record))
-    gateway.accepted[key] = {**known, "status": "pending", "announced_at": epoch_ms()}
+    announced_at = await _keep(gateway, "gex_history_url", msgspec.json.encode(record))
+    gateway.accepted[key] = {**known, "status": "pending", "announced_at": announced_at}
     where = {"duckdb_path": str(settings.database_path), "parquet_dir": str(settings.parquet_path)}
     return json_response({"status": "queued", **known, **where}, 202)
 
 
-async def _keep(gateway: Gateway, kind: Kind, body: bytes) -> None:
-    """Make a capture durable, or answer 503 so that the client sends it again."""
+async def _keep(gateway: Gateway, kind: Kind, body: bytes) -> int:
+    """Make a capture durable, or answer 503 so that the client sends it again; return when it came (epoch ms)."""
+    received_at_ms = epoch_ms()
     try:
-        await gateway.journal.append(encode_record(kind, epoch_ms(), body))
+        await gateway.journal.append(encode_record(kind, received_at_ms, body))
     except JournalUnavailableError as error:
         raise HTTPException(
             503,
             [{"field": "", "value": "", "expected": f"a writable journal: {error}"}],
             {"Retry-After": RETRY_AFTER_SECONDS},
         ) from error
+    return received_at_ms
 
 
 def _refused(error: RecordError) -> HTTPException:
