@@ -10,6 +10,9 @@ CONFIGURATION = b"""\
 telemetry:
   enabled: false
 
+nux:
+  enabled: false
+
 python_logs:
   python_log_level: INFO
 

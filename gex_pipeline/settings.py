@@ -13,7 +13,7 @@ from gex_pipeline.feeds import Feed
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 _HOST = re.compile(r"[a-z0-9.-]+(:\d{1,5})?|\[[0-9a-f:]+\](:\d{1,5})?")
-_RATE = re.compile(r"\d+/(second|minute|hour|day)")
+_RATE = re.compile(r"[1-9]\d{0,8}/(second|minute|hour|day)")
 
 Names = Annotated[tuple[str, ...], NoDecode]
 

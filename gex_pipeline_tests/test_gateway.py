@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import requests
 
 from gex_pipeline.feeds import Feed, request_id
 from gex_pipeline.journal import list_segments, segment_path
+from gex_pipeline.storage.lease import lease
 from gex_pipeline_tests.processes import (
     GatewayProcess,
     clean_environment,
@@ -488,6 +490,18 @@ def test_an_announced_file_is_in_the_queue_before_and_after_it_is_loaded(gateway
         assert shown | known | {"status": "pending"} == shown
 
 
+def test_the_queue_shows_what_became_of_files_that_were_announced_together(gateway: GatewayProcess) -> None:
+    urls = [f"https://hist.gex.bot/2025-06-{day:02d}_DONE_classic.json" for day in range(1, 31)]
+    with ThreadPoolExecutor(15) as clients:
+        answers = clients.map(lambda url: post(gateway, "/gex_history_url", {"url": url}).json(), urls)
+        keys = {answer["id"] for answer in answers}
+    gateway.wait_until_loaded()
+    with lease(gateway.data_dir / "gex_data.db", purpose="import") as connection:
+        connection.execute("UPDATE gex_history_queue SET status = 'completed' WHERE ticker = 'DONE'")
+    shown = [each["status"] for each in get(gateway, "/gex_history_queue").json() if each["id"] in keys]
+    assert shown == ["completed"] * len(urls)
+
+
 def test_the_same_file_announced_again_keeps_its_id_and_is_one_row_with_the_fresh_url(
     gateway: GatewayProcess,
 ) -> None:
@@ -654,13 +668,6 @@ def test_a_folder_that_cannot_be_written_stops_the_start_with_one_line(tmp_path:
 
 def test_a_port_in_use_stops_the_start_with_one_line(gateway: GatewayProcess, tmp_path: Path) -> None:
     assert "Address already in use" in refused_start(tmp_path, GEX_PORT=str(gateway.port))
-
-
-def test_a_second_gateway_on_the_same_journal_is_refused_with_one_line(
-    gateway: GatewayProcess, tmp_path: Path
-) -> None:
-    line = refused_start(tmp_path, "--port", str(free_port()), "--data-dir", str(gateway.data_dir))
-    assert "another gateway is writing the journal" in line
 
 
 def test_a_flag_wins_over_its_variable_and_the_new_variable_over_the_old(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ import pytest
 import requests
 
 from gex_pipeline.loader.status import read_status
-from gex_pipeline_tests.processes import GatewayProcess
+from gex_pipeline_tests.processes import GatewayProcess, running_gateway
 
-KILLS = 30
+KILLS = 40
 CLIENTS = 6
 CLIENT_PAUSE_SECONDS = 0.01
 DRAIN_SECONDS = 60.0
@@ -60,10 +60,8 @@ class Client:
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[GatewayProcess]:
-    gateway = GatewayProcess(tmp_path / "data")
-    gateway.start()
-    yield gateway
-    gateway.stop()
+    with running_gateway(tmp_path / "data") as gateway:
+        yield gateway
 
 
 def test_what_was_acknowledged_is_there_once_whatever_is_killed(gateway: GatewayProcess) -> None:

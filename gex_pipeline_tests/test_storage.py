@@ -1,5 +1,7 @@
 """Storage: leases between real processes, adopted files, keyed inserts, whole files, the request queue."""
 
+from __future__ import annotations  # evaluated, they would keep DuckDB types alive, and it complains of that at exit
+
 import contextlib
 import datetime as dt
 import json
@@ -56,7 +58,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def child(code: str, *arguments: object) -> Iterator["subprocess.Popen[str]"]:
+def child(code: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
     """Another process that runs this code and has said `ready`; killed at the end if it still runs."""
     command = [sys.executable, "-c", f"import sys, time\n{code}", *map(str, arguments)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

@@ -23,7 +23,7 @@ logger = logging.getLogger("webhook_gateway")
 def main() -> int:
     """Read the flags, take the port and serve until SIGTERM or SIGINT."""
     try:
-        settings = load_settings(**vars(_parser().parse_args()))
+        settings = load_settings(**vars(parser().parse_args()))
         require_writable(settings.journal_dir)
         listener = listen(settings)
     except SettingsError as error:
@@ -79,17 +79,18 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     uvicorn.Server(config).run(sockets=[listener])
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m webhook_gateway", description=__doc__)
-    parser.add_argument("--host", help="address to listen on (127.0.0.1)")
-    parser.add_argument("--port", type=int, help="port to listen on (8877)")
-    parser.add_argument("--data-dir", type=Path, help="folder of the journal and the database (data)")
-    parser.add_argument("--log-level", help="debug, info, warning or error (info)")
-    parser.add_argument("--log-dir", type=Path, help="folder for gateway.log and loader.log")
-    parser.add_argument("--timeout-keep-alive", type=int, metavar="SECONDS", help="idle connections are closed (75)")
-    parser.add_argument("--ssl-certfile", type=Path, help="certificate chain, PEM")
-    parser.add_argument("--ssl-keyfile", type=Path, help="its private key, PEM")
-    return parser
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's flags."""
+    flags = argparse.ArgumentParser(prog="python -m webhook_gateway", description=__doc__)
+    flags.add_argument("--host", help="address to listen on (127.0.0.1)")
+    flags.add_argument("--port", type=int, help="port to listen on (8877)")
+    flags.add_argument("--data-dir", type=Path, help="folder of the journal and the database (data)")
+    flags.add_argument("--log-level", help="debug, info, warning or error (info)")
+    flags.add_argument("--log-dir", type=Path, help="folder for gateway.log and loader.log")
+    flags.add_argument("--timeout-keep-alive", type=int, metavar="SECONDS", help="idle connections are closed (75)")
+    flags.add_argument("--ssl-certfile", type=Path, help="certificate chain, PEM")
+    flags.add_argument("--ssl-keyfile", type=Path, help="its private key, PEM")
+    return flags
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from webhook_gateway import capture, health, queue_routes
 from webhook_gateway.bodies import describe, has_key, json_response
 from webhook_gateway.journal_writer import JournalWriter
 from webhook_gateway.loader_process import LoaderProcess
+from webhook_gateway.rate_limits import RateLimits
 from webhook_gateway.state import Gateway
 
 OPEN_PATHS = frozenset({"/health", "/ready"})
@@ -35,7 +36,7 @@ def create_app(settings: Settings, *, with_loader: bool = True) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         journal = JournalWriter(settings.journal_dir)
         loader = LoaderProcess(settings)
-        app.state.gateway = Gateway(settings, journal, loader)
+        app.state.gateway = Gateway(settings, journal, loader, RateLimits(settings))
         if with_loader:
             loader.start()
         try:

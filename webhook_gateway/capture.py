@@ -23,6 +23,8 @@ router = APIRouter(tags=["capture"])
 @router.post("/gex", status_code=202, openapi_extra=openapi.SNAPSHOT_BODY, responses=openapi.capture_answers(202))
 async def capture_snapshot(request: Request) -> Response:
     """Take one GexBot snapshot. The answer means that it is on the disk."""
+    gateway = gateway_of(request)
+    gateway.rate_limits.check(request)
     body = await read_body(request)
     try:
         snapshot = parse_snapshot(body)
@@ -30,13 +32,15 @@ async def capture_snapshot(request: Request) -> Response:
             raise RecordError.of("ticker", "nothing", "a ticker such as SPX or NQ_NDX")
     except RecordError as error:
         raise _refused(error) from error
-    await _keep(gateway_of(request), "gex", body)
+    await _keep(gateway, "gex", body)
     return json_response({"status": "ok", "ticker": snapshot.ticker}, 202)
 
 
 @router.post("/uw", openapi_extra=openapi.MESSAGE_BODY, responses=openapi.capture_answers(200))
 async def capture_message(request: Request) -> Response:
     """Take one Unusual Whales message, in any of its three frames. Control messages are acknowledged, not stored."""
+    gateway = gateway_of(request)
+    gateway.rate_limits.check(request)
     body = await read_body(request)
     try:
         message = parse_message(body)
@@ -44,7 +48,7 @@ async def capture_message(request: Request) -> Response:
         raise _refused(error) from error
     if message.is_control:
         return json_response({"status": "received", "message": "control message, nothing to store"})
-    await _keep(gateway_of(request), "uw", body)
+    await _keep(gateway, "uw", body)
     return json_response({"status": "received", "message": f"stored for {message.topic}"})
 
 
@@ -56,8 +60,9 @@ async def capture_message(request: Request) -> Response:
 )
 async def announce_history(request: Request) -> Response:
     """Queue a history file for import. Announcing it again refreshes its URL; ask the queue what became of it."""
-    body = await read_body(request)
     gateway = gateway_of(request)
+    gateway.rate_limits.check(request)
+    body = await read_body(request)
     settings = gateway.settings
     try:
         announced = read_announcement(body, settings.history_hosts)

@@ -193,6 +193,7 @@ def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
         404: "there is no such request",
         413: "the body is too large",
         415: "the body is not JSON by its type",
+        429: "too many requests from this client (GEX_RATE_LIMIT_*); again after Retry-After seconds",
         503: "not possible right now, nothing was acknowledged; send it again after Retry-After seconds",
     }
     return {status: _answer(texts[status], _PROBLEM) for status in statuses}
@@ -201,7 +202,7 @@ def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def capture_answers(success: int) -> dict[int | str, dict[str, Any]]:
     """Describe the answers of a route that captures."""
     schema = {"type": "object", "properties": {"status": {"type": "string"}}}
-    return {success: _answer("it is on the disk", schema), **_refusals(400, 401, 413, 415, 503)}
+    return {success: _answer("it is on the disk", schema), **_refusals(400, 401, 413, 415, 429, 503)}
 
 
 def announcement_answers() -> dict[int | str, dict[str, Any]]:
@@ -211,7 +212,7 @@ def announcement_answers() -> dict[int | str, dict[str, Any]]:
         "type": "object",
         "properties": {"id": {"type": "integer"}} | {name: {"type": "string"} for name in names},
     }
-    return {202: _answer("it is queued", schema), **_refusals(400, 401, 413, 415, 503)}
+    return {202: _answer("it is queued", schema), **_refusals(400, 401, 413, 415, 429, 503)}
 
 
 def queue_answers() -> dict[int | str, dict[str, Any]]:

@@ -8,6 +8,7 @@ from fastapi import Request
 from gex_pipeline.settings import Settings
 from webhook_gateway.journal_writer import JournalWriter
 from webhook_gateway.loader_process import LoaderProcess
+from webhook_gateway.rate_limits import RateLimits
 
 
 @dataclass
@@ -21,6 +22,7 @@ class Gateway:
     settings: Settings
     journal: JournalWriter
     loader: LoaderProcess
+    rate_limits: RateLimits
     accepted: dict[int, dict[str, Any]] = field(default_factory=dict)
 
 

@@ -8,6 +8,7 @@ from gex_pipeline.history.jobs import history_import
 from gex_pipeline.history.partitions import FEEDS
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.history.queue_plan import Plan, RunState, plan_tick
+from gex_pipeline.notify import notify
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.lease import lease, transaction
 from gex_pipeline.storage.request_queue import (
@@ -37,6 +38,10 @@ def history_queue_sensor(
         plan, started_at_ms = _advance(context.instance, settings)
     except GexError as error:
         return dg.SkipReason(f"the queue could not be read: {error}")
+    for each in plan.failed:
+        if not each.try_again:
+            partition = Partition(each.request.feed, each.request.date)
+            notify(settings, f"Import of {partition.key} failed", f"{each.error}\nrun: {each.run_id or 'none'}")
     known = set(context.instance.get_dynamic_partitions(FEEDS.name or ""))
     wanted = {request.feed.key for request in plan.launch} | {feed.key for feed in settings.feeds}
     new_feeds = sorted(wanted - known)

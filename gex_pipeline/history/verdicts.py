@@ -62,8 +62,7 @@ def staged_bad_records(settings: Settings, partition: Partition) -> Verdict:
             "bad_records": summary.bad,
             "records": summary.records,
             "bad_share": share,
-            "examples": list(summary.examples),
-            "quarantine": summary.quarantine or "",
+            **({"examples": list(summary.examples), "quarantine": summary.quarantine} if summary.bad else {}),
         },
     )
 

@@ -47,13 +47,18 @@ class _Stop:
             self.is_set = bool(select.select(self._watched, [], [], seconds)[0])
 
 
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's flags."""
+    flags = argparse.ArgumentParser(prog="python -m gex_pipeline.loader", description=__doc__)
+    flags.add_argument("--data-dir", type=Path, help="folder of the journal and the database (data)")
+    flags.add_argument("--once", action="store_true", help="load what is there and exit")
+    flags.add_argument("--exit-with-stdin", action="store_true", help="stop when standard input ends")
+    return flags
+
+
 def main() -> int:
     """Read the flags, take the loader's lock and load until SIGTERM, SIGINT or the parent's end."""
-    parser = argparse.ArgumentParser(prog="python -m gex_pipeline.loader", description=__doc__)
-    parser.add_argument("--data-dir", type=Path, help="folder of the journal and the database (data)")
-    parser.add_argument("--once", action="store_true", help="load what is there and exit")
-    parser.add_argument("--exit-with-stdin", action="store_true", help="stop when standard input ends")
-    flags = parser.parse_args()
+    flags = parser().parse_args()
     try:
         settings = load_settings(data_dir=flags.data_dir)
         require_writable(settings.journal_dir)
