@@ -142,3 +142,6 @@ def test_an_empty_batch_has_empty_tables_of_the_declared_schemas() -> None:
     snapshots, strikes = columns.tables()
     assert snapshots.equals(SNAPSHOTS_SCHEMA.empty_table())
     assert strikes.equals(STRIKES_SCHEMA.empty_table())
+    columns.append(parse_snapshot(json.dumps(BARE).encode()), ONE)
+    snapshots, _ = columns.tables()
+    assert [(row["timestamp"], row["ticker"]) for row in snapshots.to_pylist()] == [(1777492801000, "NQ_NDX")]

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import math
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -143,6 +144,14 @@ def test_milliseconds_are_kept(sent: object) -> None:
     assert parsed(timestamp=sent).timestamp_ms == 1777492800412
 
 
+def test_a_time_without_a_zone_is_utc_wherever_the_machine_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as somewhere:
+        somewhere.setenv("TZ", "America/New_York")
+        time.tzset()
+        assert parsed(timestamp="2026-04-29T20:00:00").timestamp_ms == 1777492800000
+    time.tzset()
+
+
 def test_seconds_and_milliseconds_are_told_apart_from_2000_to_2100() -> None:
     for year in (2000, 2026, 2099):
         seconds = int(dt.datetime(year, 1, 1, tzinfo=dt.UTC).timestamp())
@@ -244,8 +253,8 @@ def test_spot_and_spot_price_are_the_same_column_and_a_null_does_not_hide_the_ot
         assert (
             number(parse_snapshot(b'{"timestamp":1777492800,"%b":7138.55}' % first.encode()), "spot_price") == 7138.55
         )
-        both = f'{{"timestamp":1777492800,"{first}":null,"{second}":7138.55}}'
-        assert number(parse_snapshot(both.encode()), "spot_price") == 7138.55
+        for sent in (f'"{first}":null,"{second}":7138.55', f'"{first}":7138.55,"{second}":null'):
+            assert number(parse_snapshot(f'{{"timestamp":1777492800,{sent}}}'.encode()), "spot_price") == 7138.55
 
 
 def test_zero_is_a_value_and_not_an_absence() -> None:
@@ -329,6 +338,8 @@ def test_no_strikes_are_an_empty_ladder() -> None:
         ([[1]], "strikes.0"),
         ([[1, 2, 3, [], 5]], "strikes.0"),
         ([{"gamma": 1}], "strikes.0"),
+        ([[1, 2, 3, PRIORS], []], "strikes.1"),
+        ([[[1, 2, 3, PRIORS]]], "strikes.0"),
         ([[1, 2], [None, 2]], "strikes.1.0"),
         ([{"strike": None}], "strikes.0.0"),
         ([["x", 2]], "strikes.0.0"),

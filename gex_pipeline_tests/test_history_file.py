@@ -131,6 +131,7 @@ def test_a_page_of_html_is_shown_by_its_beginning_only() -> None:
         b'{"a":"tab\there"}',
         b'{"a":"line\nbreak"}',
         b'{"a":"\\x"}',
+        b'{"a":"\\\n]"}',
         b'{a:[1,{"b":[2]}]}',
         b"{'a':1}",
         b'{"a":"]}","b":NaN}',

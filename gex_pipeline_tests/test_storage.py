@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from gex_pipeline.errors import GexError, LeaseTimeoutError, PermanentError
 from gex_pipeline.feeds import Feed, request_id
 from gex_pipeline.formats.columns import SnapshotColumns
 from gex_pipeline.formats.gexbot import parse_snapshot
+from gex_pipeline.formats.unusual_whales import parse_message, trades, trades_table
 from gex_pipeline.storage import request_queue
 from gex_pipeline.storage.files import keep_aside, publish, sha256_of, write_whole
 from gex_pipeline.storage.lease import lease, transaction
@@ -223,17 +225,18 @@ def test_a_transaction_is_all_or_nothing(path: Path) -> None:
     with lease(path, purpose="create") as connection:
         connection.execute("CREATE TABLE t (x INTEGER)")
 
-    def fail(error: type[BaseException]) -> None:
-        with lease(path, purpose="fail") as connection, transaction(connection):
+    def insert_one(then: type[BaseException] | None = None) -> None:
+        with transaction(connection):
             connection.execute("INSERT INTO t VALUES (1)")
-            raise error
+            if then is not None:
+                raise then
 
-    for error in (ValueError, KeyboardInterrupt):
-        with pytest.raises(error):
-            fail(error)
-    assert rows(path, "FROM t") == []
-    with lease(path, purpose="succeed") as connection, transaction(connection):
-        connection.execute("INSERT INTO t VALUES (1)")
+    with lease(path, purpose="fail and succeed") as connection:
+        for error in (ValueError, KeyboardInterrupt):
+            with pytest.raises(error):
+                insert_one(then=error)
+            assert connection.execute("FROM t").fetchall() == []
+        insert_one()
     assert rows(path, "FROM t") == [(1,)]
 
 
@@ -520,6 +523,26 @@ def test_new_priors_in_a_legacy_file_are_the_same_kind_of_text(adopted: duckdb.D
         [],
         None,
     ]
+
+
+def test_option_trades_read_back_value_for_value(database: duckdb.DuckDBPyConnection) -> None:
+    sent = {
+        "id": "1", "executed_at": 1777492800412, "option_chain_id": "SPXW260429P06512500", "price": "0.10",
+        "size": 3, "rho": "0.000002508438316242667", "tags": ["etf"], "canceled": False,
+    }  # fmt: skip
+    message = parse_message(json.dumps(["option_trades:SPX", sent]).encode())
+    database.register("offered_trades", trades_table([(7, message.topic, trade) for trade in trades(message)]))
+    database.execute("INSERT INTO option_trades_events BY NAME FROM offered_trades")
+    assert database.execute(
+        "SELECT received_at, topic, id, executed_at, expiry, strike, price, size, rho, tags, report_flags, "
+        "canceled, delta FROM option_trades_events"
+    ).fetchall() == [
+        (
+            7, "option_trades:SPX", "1", 1777492800412, DAY, Decimal("6512.5"), Decimal("0.1"), 3,
+            2.508438316242667e-06, ["etf"], [], False, None,
+        )
+    ]  # fmt: skip
+    assert column_type(database, "option_trades_events", "rho") == "DOUBLE"
 
 
 def test_one_feeds_rows_of_one_day_are_selected_with_both_ends(adopted: duckdb.DuckDBPyConnection) -> None:

@@ -62,6 +62,10 @@ TRADE: dict[str, Any] = {
     "stock_multi_vol": 0,
 }
 MINIMAL = {"id": "1", "executed_at": 1726670167412, "option_chain_id": "SPXW251121P06512500"}
+PRICES = ["strike", "price", "premium", "underlying_price", "nbbo_bid", "nbbo_ask"]
+COMPUTED = [
+    "ewma_nbbo_bid", "ewma_nbbo_ask", "implied_volatility", "delta", "gamma", "theta", "vega", "rho", "theo",
+]  # fmt: skip
 SNAPSHOT = b'{"timestamp":1777492800, "ticker":"SPX","strikes":[[6890,-228.01,1.10]]}'
 
 
@@ -240,15 +244,15 @@ def test_every_column_of_a_trade_is_read() -> None:
             stock_multi_vol=0,
             nbbo_bid=Decimal("0.01"),
             nbbo_ask=Decimal("0.09"),
-            ewma_nbbo_bid=Decimal("0.01"),
-            ewma_nbbo_ask=Decimal("0.09"),
-            implied_volatility=Decimal("8.46381958089369"),
-            delta=Decimal("0.01132315610146539"),
-            gamma=Decimal("0.00962272181839715"),
-            theta=Decimal("-0.02291485773244166"),
-            vega=Decimal("0.0001082948756510385"),
-            rho=Decimal("0.000002508438316242667"),
-            theo=Decimal("0.01"),
+            ewma_nbbo_bid=0.01,
+            ewma_nbbo_ask=0.09,
+            implied_volatility=8.46381958089369,
+            delta=0.01132315610146539,
+            gamma=0.00962272181839715,
+            theta=-0.02291485773244166,
+            vega=0.0001082948756510385,
+            rho=2.508438316242667e-06,
+            theo=0.01,
             exchange="XCBO",
             trade_code="slan",
             sector="ETF",
@@ -561,12 +565,21 @@ def test_trades_become_rows_of_the_declared_table() -> None:
     assert (second["price"], second["tags"], second["underlying_symbol"]) == (None, [], "SPXW")
 
 
-def test_a_figure_longer_than_its_column_is_cut_to_18_places() -> None:
-    nines = f"{'9' * 20}.{'9' * 30}"
-    table = trades_table([(1, "x", trade(rho="0.000002508438316242667", vega=nines, theta="-1E-9999"))])
-    assert table["rho"].to_pylist() == [Decimal("0.000002508438316242")]
-    assert table["vega"].to_pylist() == [Decimal(f"{'9' * 20}.{'9' * 18}")]
-    assert table["theta"].to_pylist() == [0]
+@pytest.mark.parametrize("name", COMPUTED)
+def test_a_computed_figure_is_a_double_that_keeps_every_digit_of_the_vendor(name: str) -> None:
+    text = "0.000002508438316242667"
+    for sent in (text, float(text), "2.508438316242667e-6"):
+        found = trades_table([(1, "option_trades", trade(**{name: sent}))])[name].to_pylist()
+        assert found == [2.508438316242667e-06]
+        assert format(Decimal(repr(found[0])), "f") == text
+    assert getattr(trade(), name) is None
+
+
+@pytest.mark.parametrize("sent", ["1E+20", 10**20, "1e400", "NaN", "-Infinity", "", " 1", "1,5", True, [], {}])
+def test_any_other_computed_figure_is_refused(sent: object) -> None:
+    with pytest.raises(RecordError) as refused:
+        trade(gamma=sent)
+    assert refused_fields(refused.value) == ["gamma"]
 
 
 def test_no_trades_make_an_empty_table() -> None:
@@ -577,7 +590,8 @@ def test_the_columns_are_typed_and_ordered() -> None:
     assert TRADES_SCHEMA.names[:5] == ["received_at", "topic", "id", "executed_at", "option_symbol"]
     types = {name: TRADES_SCHEMA.field(name).type for name in TRADES_SCHEMA.names}
     assert types["received_at"] == types["executed_at"] == types["size"] == pa.int64()
-    assert types["price"] == types["rho"] == types["strike"] == pa.decimal128(38, 18)
+    assert {types[name] for name in PRICES} == {pa.decimal128(38, 18)}
+    assert {types[name] for name in COMPUTED} == {pa.float64()}
     assert types["expiry"] == pa.date32()
     assert types["tags"] == types["report_flags"] == pa.list_(pa.string())
     assert types["is_agg"] == types["canceled"] == pa.bool_()
@@ -640,3 +654,11 @@ def test_a_changed_trade_fits_the_table_or_is_refused_by_a_changed_field(changes
 def test_a_price_reaches_the_table_unchanged(price: Decimal) -> None:
     table = trades_table([(1, "option_trades", trade(price=str(price)))])
     assert table["price"].to_pylist() == [price]
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.floats(min_value=-(10.0**19), max_value=10.0**19))
+def test_a_computed_figure_reaches_the_table_unchanged(figure: float) -> None:
+    for sent in (figure, repr(figure), format(Decimal(repr(figure)), "f")):
+        table = trades_table([(1, "option_trades", trade(vega=sent))])
+        assert table["vega"].to_pylist() == [figure]

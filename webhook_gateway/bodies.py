@@ -7,6 +7,7 @@ import msgspec
 from fastapi import HTTPException, Request
 from fastapi.responses import Response
 from pydantic import SecretStr
+from starlette.requests import ClientDisconnect
 
 from gex_pipeline.errors import FieldProblem
 
@@ -28,11 +29,14 @@ async def read_body(request: Request) -> bytes:
         raise _too_large(int(size))
     chunks: list[bytes] = []
     received = 0
-    async for chunk in request.stream():
-        received += len(chunk)
-        if received > MAX_BODY_BYTES:
-            raise _too_large(received)
-        chunks.append(chunk)
+    try:
+        async for chunk in request.stream():
+            received += len(chunk)
+            if received > MAX_BODY_BYTES:
+                raise _too_large(received)
+            chunks.append(chunk)
+    except ClientDisconnect as error:
+        raise problem(400, FieldProblem("", "a body that was cut off", "the whole body")) from error
     body = b"".join(chunks)
     if not body:
         raise problem(400, FieldProblem("", "an empty body", "a JSON document"))

@@ -18,6 +18,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLANKS = b" \t\r\n"
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_WRAPPER = re.compile(rb'\s*\{\s*"(?:' + "|".join(_WRAPPERS).encode() + rb')"\s*:\s*\[')
 _LINE = re.compile(rb"[^\n]*[^\s][^\n]*")
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],]', re.DOTALL)
 
@@ -80,6 +81,8 @@ def _split_object(document: memoryview) -> Iterable[Record]:
     try:
         fields = _object.decode(document)
     except (msgspec.DecodeError, RecursionError):
+        if wrapper := _WRAPPER.match(document):
+            return _split_damaged_array(document[wrapper.end() - 1 :], is_wrapped=True)
         return _split_lines(document)
     for name in _WRAPPERS:
         value = memoryview(fields[name]) if name in fields else memoryview(b"")
@@ -103,7 +106,7 @@ def _split_lines(document: memoryview) -> Iterator[Record]:
     yield last
 
 
-def _split_damaged_array(document: memoryview) -> Iterator[Record]:
+def _split_damaged_array(document: memoryview, *, is_wrapped: bool = False) -> Iterator[Record]:
     """Find the elements of an array that is not valid JSON as a whole, so that only its bad records suffer."""
     depth, start = 0, 0
     end_of_array: int | None = None
@@ -125,7 +128,10 @@ def _split_damaged_array(document: memoryview) -> Iterator[Record]:
             break
     if end_of_array is None:
         raise MalformedFileError("the file ends in the middle of the array; download it again")
-    if _first_byte(document[end_of_array:]):
+    rest = bytes(document[end_of_array:]).strip(_BLANKS)
+    if is_wrapped and not rest.endswith(b"}"):
+        raise MalformedFileError("the file ends in the middle of its wrapper; download it again")
+    if rest and not is_wrapped:
         raise MalformedFileError(f"there is more after the end of the array: {_shown(document[end_of_array:])}")
 
 
