@@ -24,6 +24,10 @@ concurrency:
   runs:
     max_concurrent_runs: 4
 
+# An announced file should not wait for the queue.
+run_queue:
+  dequeue_interval_seconds: 1
+
 # Notices runs that never start or run too long (GEX_IMPORT_TIMEOUT).
 run_monitoring:
   enabled: true

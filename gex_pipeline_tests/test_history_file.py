@@ -42,6 +42,8 @@ ARRAYS = {
 WRAPPERS = {
     "wrapper in a line": text({"data": RECORDS}),
     "wrapper over lines": text({"ticker": "SPX", "data": RECORDS, "count": 3}, indent=2),
+    "wrapper of a record a line": b'{"data":[\n' + b",\n".join(map(text, RECORDS)) + b"\n]}\n",
+    "wrapper of records over lines": b'{"frames":[' + b",\n".join(map(text, RECORDS)) + b'],"count":3}',
     "wrapper over lines with a count first": text({"count": 3, "data": RECORDS}, indent="\t"),
     "wrapper after a mark": MARK + text({"data": RECORDS}),
 }
@@ -144,6 +146,8 @@ def test_a_bad_element_comes_out_as_it_is_and_the_others_whole(bad: bytes) -> No
     assert split(b"[%b,%b,%b,%b]" % (HEAD, bad, tricky, TAIL)) == [HEAD, bad, tricky, TAIL]
     assert split(b"[%b]" % bad) == [bad]
     assert split(b"[%b,%b]\n" % (bad, TAIL)) == [bad, TAIL]
+    assert split(b'{"data":[%b,%b,%b]}' % (HEAD, bad, TAIL)) == [HEAD, bad, TAIL]
+    assert split(b' {"frames" : [%b,%b],"count":{"all":2}} \n' % (bad, TAIL)) == [bad, TAIL]
     assert [record.strip() for record in split(b" [\n %b,\n %b\n]\n " % (HEAD, bad))] == [HEAD, bad]
 
 
@@ -210,8 +214,9 @@ def test_a_file_cut_at_any_byte_is_refused_unless_only_blanks_are_missing(layout
             assert records(whole[:end]) == RECORDS
 
 
-def test_a_damaged_array_cut_at_any_byte_is_refused() -> None:
-    whole = b'[%b,{"a":NaN},garbage,{"b":"x\\"y"},%b]' % (HEAD, TAIL)
+@pytest.mark.parametrize("layout", [b"[%b]", b'{"data":[%b]}'])
+def test_a_damaged_array_cut_at_any_byte_is_refused(layout: bytes) -> None:
+    whole = layout % b",".join([HEAD, b'{"a":NaN},garbage,{"b":"x\\"y"}', TAIL])
     assert len(split(whole)) == 5
     for end in range(len(whole)):
         with pytest.raises(MalformedFileError):

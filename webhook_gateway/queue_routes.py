@@ -11,7 +11,7 @@ from webhook_gateway import openapi
 from webhook_gateway.bodies import json_response, problem
 from webhook_gateway.state import Gateway, gateway_of
 
-LEASE_SECONDS = 2.0
+LEASE_SECONDS = 5.0
 LISTED = 200
 
 router = APIRouter(tags=["history"])

@@ -1,0 +1,402 @@
+"""The queue of announced files: what a tick decides, and the sensor that carries it out with real runs."""
+
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from gex_pipeline.clock import epoch_ms
+from gex_pipeline.definitions import defs
+from gex_pipeline.demo.gexbot_standin import GexBotStandIn
+from gex_pipeline.demo.sessions import Session, write_history_file
+from gex_pipeline.feeds import Feed, request_id
+from gex_pipeline.history import assets, sensors
+from gex_pipeline.history.queue_plan import FIRST_RETRY_MS, LOST_AFTER_MS, Plan, RunState, plan_tick
+from gex_pipeline.history.sensors import LAUNCH_TAG, REQUEST_TAG, history_queue_sensor
+from gex_pipeline.settings import Settings, load_settings
+from gex_pipeline.storage.lease import lease, transaction
+from gex_pipeline.storage.request_queue import Request, announce, find_announcement, find_request
+from gex_pipeline.storage.schema import ensure_schema
+
+DAY = dt.date(2025, 11, 14)
+THANKSGIVING = dt.date(2025, 11, 27)
+SATURDAY = dt.date(2025, 11, 15)
+FEED = Feed("NQ_NDX", "gex_zero")
+NAME = "2025-11-14_NQ_NDX_classic_gex_zero.json"
+KEY = f"{DAY}|{FEED.key}"
+NOW = 1_763_136_000_000
+MAX_ATTEMPTS = 3
+
+# The decision, from plain values
+
+
+def request(**fields: Any) -> Request:
+    values: dict[str, Any] = {
+        "id": 7, "ticker": FEED.ticker, "endpoint": FEED.endpoint, "date": DAY, "status": "pending", "attempts": 0,
+        "last_error": None, "run_id": None, "announced": 1, "announced_at": NOW - 1000, "started_at": None,
+        "finished_at": None,
+    }  # fmt: skip
+    return Request(**values | fields)
+
+
+def started(**fields: Any) -> Request:
+    return request(
+        **{"status": "started", "attempts": 1, "started_at": NOW - 1000, "announced_at": NOW - 2000} | fields
+    )
+
+
+def plan(*requests: Request, run: RunState | None = None, now_ms: int = NOW) -> Plan:
+    runs = {each.id: run for each in requests if run is not None}
+    return plan_tick(requests, runs, max_attempts=MAX_ATTEMPTS, now_ms=now_ms)
+
+
+def verdict(plan: Plan) -> tuple[str, str | None, bool]:
+    """Return error, run and whether it is tried again of the one failed request of a plan."""
+    assert (plan.launch, plan.running, plan.completed) == ([], [], [])
+    [failed] = plan.failed
+    return failed.error, failed.run_id, failed.try_again
+
+
+def test_nothing_is_done_about_nothing() -> None:
+    assert plan() == Plan()
+
+
+def test_a_pending_request_is_launched() -> None:
+    assert plan(request()) == Plan(launch=[request()])
+
+
+def test_each_request_of_many_gets_its_own_decision() -> None:
+    waiting, at_work = request(id=1), started(id=2)
+    runs = {2: RunState("run-2", "succeeded")}
+    decided = plan_tick([waiting, at_work], runs, max_attempts=MAX_ATTEMPTS, now_ms=NOW)
+    assert decided == Plan(launch=[waiting], completed=[(at_work, "run-2")])
+
+
+@pytest.mark.parametrize(
+    ("attempts", "pause_ms"), [(1, FIRST_RETRY_MS), (2, 2 * FIRST_RETRY_MS), (3, 4 * FIRST_RETRY_MS)]
+)
+def test_another_attempt_waits_twice_as_long_each_time(attempts: int, pause_ms: int) -> None:
+    failed = request(attempts=attempts, finished_at=NOW, last_error="busy")
+    assert plan(failed, now_ms=NOW + pause_ms - 1) == Plan()
+    assert plan(failed, now_ms=NOW + pause_ms) == Plan(launch=[failed])
+
+
+def test_a_failed_request_that_is_announced_anew_does_not_wait() -> None:
+    assert plan(request(attempts=0, finished_at=None, last_error="expired")).launch
+    assert plan(request(attempts=2, finished_at=None, last_error="busy")).launch
+
+
+@pytest.mark.parametrize("date", [THANKSGIVING, SATURDAY, dt.date(2021, 12, 31), dt.date(2099, 1, 5)])
+def test_a_day_without_trading_fails_for_good_and_is_not_launched(date: dt.date) -> None:
+    error, run_id, try_again = verdict(plan(request(date=date)))
+    assert error.startswith(f"{date} is not an NYSE trading day")
+    assert (run_id, try_again) == (None, False)
+
+
+def test_a_launch_without_a_run_is_waited_for_and_then_repeated() -> None:
+    launched = started(started_at=NOW)
+    assert plan(launched, now_ms=NOW + LOST_AFTER_MS) == Plan()
+    late = NOW + LOST_AFTER_MS + 1
+    assert verdict(plan(launched, now_ms=late)) == ("the run was never launched", None, True)
+    exhausted = started(started_at=NOW, attempts=MAX_ATTEMPTS)
+    assert verdict(plan(exhausted, now_ms=late)) == ("the run was never launched", None, False)
+
+
+def test_a_run_at_work_is_noted_once_however_long_it_takes() -> None:
+    run = RunState("run-1", "running")
+    late = NOW + 10 * LOST_AFTER_MS
+    assert plan(started(), run=run, now_ms=late) == Plan(running=[(started(), "run-1")])
+    assert plan(started(run_id="run-1"), run=run, now_ms=late) == Plan()
+
+
+def test_a_run_that_succeeded_completes_its_request() -> None:
+    assert plan(started(), run=RunState("run-1", "succeeded")) == Plan(completed=[(started(), "run-1")])
+
+
+def test_a_failure_that_may_go_away_is_tried_again_until_the_attempts_are_used_up() -> None:
+    run = RunState("run-1", "failed", "busy", is_transient=True)
+    assert verdict(plan(started(attempts=MAX_ATTEMPTS - 1), run=run)) == ("busy", "run-1", True)
+    assert verdict(plan(started(attempts=MAX_ATTEMPTS), run=run)) == ("busy", "run-1", False)
+
+
+def test_a_failure_that_will_come_again_is_not_tried_again() -> None:
+    run = RunState("run-1", "failed", "2 of 200 records are bad")
+    assert verdict(plan(started(), run=run)) == ("2 of 200 records are bad", "run-1", False)
+
+
+@pytest.mark.parametrize("is_transient", [False, True])
+def test_a_request_that_was_refreshed_while_its_run_was_at_work_is_tried_again(is_transient: bool) -> None:
+    run = RunState("run-1", "failed", "the link has expired", is_transient)
+    refreshed = started(attempts=MAX_ATTEMPTS, announced_at=NOW - 999)
+    assert verdict(plan(refreshed, run=run)) == ("the link has expired", "run-1", True)
+    assert verdict(plan(started(attempts=MAX_ATTEMPTS, announced_at=NOW - 1000), run=run))[2] is False
+
+
+# The sensor, with a real queue and real runs
+
+
+class Queue:
+    """A data folder with a queue, a Dagster instance and a GexBot with one file."""
+
+    def __init__(self, folder: Path, instance: dg.DagsterInstance, gexbot: GexBotStandIn, **settings: Any) -> None:
+        self.settings: Settings = load_settings(data_dir=folder / "data", history_hosts=gexbot.host, **settings)
+        self.instance = instance
+        self.gexbot = gexbot
+
+    def announce(self, feed: Feed = FEED, date: dt.date = DAY, **behaviour: Any) -> str:
+        url = self.gexbot.signed_url(NAME, **behaviour)
+        with lease(self.settings.database_path, purpose="announce") as connection:
+            ensure_schema(connection)
+            with transaction(connection):
+                announce(connection, feed, date, url=url, metadata=None, announced_at_ms=epoch_ms())
+        return url
+
+    def tick(self) -> dg.SensorResult | dg.SkipReason:
+        with dg.build_sensor_context(instance=self.instance, resources={"settings": self.settings}) as context:
+            result = history_queue_sensor(context)
+        assert isinstance(result, dg.SensorResult | dg.SkipReason)
+        return result
+
+    def launch(self) -> dg.RunRequest:
+        """Tick, take the one run request and make its feed known, as the daemon does."""
+        result = self.tick()
+        assert isinstance(result, dg.SensorResult), result
+        for added in result.dynamic_partitions_requests or []:
+            self.instance.add_dynamic_partitions(added.partitions_def_name, list(added.partition_keys))
+        [run] = result.run_requests or []
+        return run
+
+    def execute(self, run: dg.RunRequest) -> dg.ExecuteInProcessResult:
+        return defs.resolve_job_def("history_import").execute_in_process(
+            partition_key=run.partition_key,
+            tags=dict(run.tags),
+            instance=self.instance,
+            resources={"settings": self.settings},
+            raise_on_error=False,
+        )
+
+    def row(self, feed: Feed = FEED, date: dt.date = DAY) -> Request:
+        with lease(self.settings.database_path, purpose="look") as connection:
+            found = find_request(connection, request_id(feed, date))
+        assert found is not None
+        return found
+
+    def url(self) -> str | None:
+        with lease(self.settings.database_path, purpose="look") as connection:
+            found = find_announcement(connection, FEED, DAY)
+        return found[0] if found else None
+
+    def change(self, sql: str, *values: object) -> None:
+        with lease(self.settings.database_path, purpose="change") as connection:
+            connection.execute(sql, list(values))
+
+
+@pytest.fixture
+def gexbot(tmp_path: Path) -> Iterator[GexBotStandIn]:
+    folder = tmp_path / "gexbot"
+    folder.mkdir()
+    write_history_file(folder / NAME, Session(feed=FEED, date=DAY, snapshots=20, strikes=3))
+    with GexBotStandIn(folder) as running:
+        yield running
+
+
+@pytest.fixture
+def queue(tmp_path: Path, gexbot: GexBotStandIn) -> Iterator[Queue]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Queue(tmp_path, instance, gexbot)
+
+
+@pytest.fixture
+def no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assets.history_file.op, "_retry_policy", None)
+
+
+def test_without_a_database_or_without_requests_the_sensor_has_nothing_to_do(queue: Queue) -> None:
+    assert isinstance(queue.tick(), dg.SkipReason)
+    assert not queue.settings.database_path.exists()
+    queue.announce()
+    queue.execute(queue.launch())
+    queue.tick()
+    assert isinstance(queue.tick(), dg.SkipReason)
+
+
+def test_an_announced_file_is_launched_once_for_its_partition_and_its_feed_is_made_known(queue: Queue) -> None:
+    url = queue.announce()
+    before = epoch_ms()
+    result = queue.tick()
+    assert isinstance(result, dg.SensorResult)
+    [run] = result.run_requests or []
+    assert run.partition_key == KEY
+    row = queue.row()
+    assert (row.status, row.attempts, row.run_id) == ("started", 1, None)
+    assert row.started_at is not None
+    assert before <= row.started_at <= epoch_ms()
+    launch = f"{row.id}-{row.started_at}"
+    assert run.run_key == launch
+    assert run.tags == {REQUEST_TAG: str(row.id), LAUNCH_TAG: launch, "dagster/max_runtime": "3600"}
+    assert url.partition("?")[2] not in repr(result)
+    assert "http" not in repr(result)
+    [added] = result.dynamic_partitions_requests or []
+    assert (added.partitions_def_name, list(added.partition_keys)) == ("feed", [FEED.key])
+    assert isinstance(queue.tick(), dg.SkipReason)
+    assert queue.row() == row
+
+
+def test_a_feed_that_is_known_is_not_added_again(queue: Queue) -> None:
+    queue.instance.add_dynamic_partitions("feed", [FEED.key])
+    queue.announce()
+    result = queue.tick()
+    assert isinstance(result, dg.SensorResult)
+    assert not result.dynamic_partitions_requests
+
+
+def test_the_feeds_of_the_settings_are_known_from_the_start(
+    tmp_path: Path, gexbot: GexBotStandIn, queue: Queue
+) -> None:
+    configured = Queue(tmp_path, queue.instance, gexbot, feeds="SPX:full,NQ_NDX:gex_zero")
+    result = configured.tick()
+    assert isinstance(result, dg.SensorResult)
+    [added] = result.dynamic_partitions_requests or []
+    assert list(added.partition_keys) == ["NQ_NDX:gex_zero", "SPX:gex_full"]
+    assert not result.run_requests
+
+
+def test_several_announcements_become_a_run_each(queue: Queue) -> None:
+    other = Feed("NQ_NDX", "gex_one")
+    queue.announce()
+    queue.announce(other)
+    result = queue.tick()
+    assert isinstance(result, dg.SensorResult)
+    assert sorted(str(run.partition_key) for run in result.run_requests or []) == [f"{DAY}|{other.key}", KEY]
+    assert len({run.run_key for run in result.run_requests or []}) == 2
+
+
+def test_a_run_that_succeeds_completes_the_request_and_its_signed_url_is_forgotten(queue: Queue) -> None:
+    queue.announce()
+    result = queue.execute(queue.launch())
+    assert result.success
+    queue.tick()
+    row = queue.row()
+    assert (row.status, row.attempts, row.run_id, row.last_error) == ("completed", 1, result.run_id, None)
+    assert row.finished_at is not None
+    assert queue.url() is None
+
+
+def test_a_failure_for_good_is_noted_with_its_reason_and_its_run(queue: Queue) -> None:
+    queue.announce(status=403)
+    result = queue.execute(queue.launch())
+    assert not result.success
+    assert isinstance(queue.tick(), dg.SkipReason)
+    row = queue.row()
+    assert (row.status, row.attempts, row.run_id) == ("failed", 1, result.run_id)
+    assert row.last_error == (
+        f"{queue.gexbot.base_url}/files/{NAME} answered 403: the link has expired; announce the file with a fresh one"
+    )
+    assert isinstance(queue.tick(), dg.SkipReason)
+
+
+def test_an_announcement_with_a_fresh_signature_reopens_a_failed_request(queue: Queue) -> None:
+    queue.announce(status=403)
+    queue.execute(queue.launch())
+    queue.tick()
+    queue.announce(cuts=0)
+    assert queue.row().status == "pending"
+    assert queue.execute(queue.launch()).success
+    queue.tick()
+    row = queue.row()
+    assert (row.status, row.attempts, row.announced, row.last_error) == ("completed", 1, 2, None)
+
+
+def test_a_failed_check_is_a_failure_for_good_that_names_the_check(queue: Queue) -> None:
+    (queue.gexbot.directory / NAME).write_bytes(b"[]")
+    queue.announce()
+    queue.execute(queue.launch())
+    queue.tick()
+    row = queue.row()
+    assert row.status == "failed"
+    assert "not_empty" in str(row.last_error)
+
+
+@pytest.mark.usefixtures("no_retries")
+def test_a_failure_that_may_go_away_is_launched_again_after_a_pause(queue: Queue) -> None:
+    queue.announce(failures=1)
+    first = queue.launch()
+    result = queue.execute(first)
+    assert not result.success
+    assert isinstance(queue.tick(), dg.SkipReason)
+    row = queue.row()
+    assert (row.status, row.attempts, row.run_id) == ("pending", 1, result.run_id)
+    assert row.last_error == f"{queue.gexbot.base_url}/files/{NAME} answered 503"
+    assert isinstance(queue.tick(), dg.SkipReason)
+    queue.change("UPDATE gex_history_queue SET finished_at = finished_at - ?", FIRST_RETRY_MS)
+    second = queue.launch()
+    assert second.run_key != first.run_key
+    assert queue.row().attempts == 2
+    assert queue.execute(second).success
+    queue.tick()
+    assert (queue.row().status, queue.row().last_error) == ("completed", None)
+
+
+@pytest.mark.usefixtures("no_retries")
+def test_the_attempts_have_an_end(tmp_path: Path, gexbot: GexBotStandIn, queue: Queue) -> None:
+    once = Queue(tmp_path, queue.instance, gexbot, max_import_attempts=1)
+    once.announce(status=503)
+    once.execute(once.launch())
+    once.tick()
+    assert once.row().status == "failed"
+
+
+def launched_run(queue: Queue, run: dg.RunRequest) -> dg.DagsterRun:
+    """Record a run as the daemon does, without executing it."""
+    return queue.instance.create_run_for_job(
+        defs.resolve_job_def("history_import"), tags={**run.tags, "dagster/partition": KEY}
+    )
+
+
+def test_a_run_at_work_is_named_in_the_queue(queue: Queue) -> None:
+    queue.announce()
+    run = launched_run(queue, queue.launch())
+    assert isinstance(queue.tick(), dg.SkipReason)
+    assert (queue.row().status, queue.row().run_id) == ("started", run.run_id)
+
+
+def test_a_run_whose_process_died_is_launched_again(queue: Queue) -> None:
+    queue.announce()
+    run = launched_run(queue, queue.launch())
+    queue.instance.report_run_failed(run)
+    queue.tick()
+    row = queue.row()
+    assert (row.status, row.run_id) == ("pending", run.run_id)
+    assert row.last_error == "the run's process ended before the run did"
+
+
+def test_a_run_that_was_canceled_is_not_launched_again(queue: Queue) -> None:
+    queue.announce()
+    run = launched_run(queue, queue.launch())
+    queue.instance.report_run_canceled(run)
+    queue.tick()
+    row = queue.row()
+    assert (row.status, row.last_error, row.run_id) == ("failed", "the run was canceled", run.run_id)
+
+
+def test_a_launch_that_got_lost_is_repeated(queue: Queue) -> None:
+    queue.announce()
+    queue.launch()
+    queue.change("UPDATE gex_history_queue SET started_at = started_at - ?", LOST_AFTER_MS + 1)
+    queue.tick()
+    row = queue.row()
+    assert (row.status, row.attempts, row.last_error) == ("pending", 1, "the run was never launched")
+
+
+def test_a_database_that_stays_busy_is_no_error_of_the_sensor(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue.announce()
+    monkeypatch.setattr(sensors, "LEASE_SECONDS", 0.1)
+    with lease(queue.settings.database_path, purpose="hold it"):
+        result = queue.tick()
+    assert isinstance(result, dg.SkipReason)
+    assert "hold it" in str(result.skip_message)
+    assert queue.row().status == "pending"
+    assert queue.launch().partition_key == KEY
