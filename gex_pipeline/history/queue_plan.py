@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gex_pipeline.storage.request_queue import PENDING, Request
-from gex_pipeline.trading_days import FIRST_DAY, is_trading_day
+from gex_pipeline.trading_days import FIRST_DAY, is_trading_day, new_york_time
 
 LOST_AFTER_MS = 120_000
 FIRST_RETRY_MS = 5_000
@@ -66,8 +66,9 @@ def plan_tick(requests: Sequence[Request], runs: Mapping[int, RunState], *, max_
 
 
 def _plan_pending(plan: Plan, request: Request, now_ms: int) -> None:
-    if not is_trading_day(request.date):
-        error = f"{request.date} is not an NYSE trading day between {FIRST_DAY} and today, so there is no such file"
+    today = new_york_time(now_ms).date()
+    if request.date > today or not is_trading_day(request.date):
+        error = f"{request.date} is not an NYSE trading day between {FIRST_DAY} and {today}, so there is no such file"
         plan.failed.append(Failed(request, error, None, try_again=False))
         return
     pause_ms = FIRST_RETRY_MS * 2 ** (request.attempts - 1) if request.attempts else 0

@@ -144,6 +144,6 @@ def mark_failed(
     """Record a failed attempt; `try_again` makes the request pending for another one."""
     connection.execute(
         "UPDATE gex_history_queue SET status = ?, run_id = coalesce(?, run_id), last_error = ?, finished_at = ? "
-        "WHERE id = ? AND status = 'started'",
+        "WHERE id = ? AND status IN ('pending', 'started')",
         [PENDING if try_again else FAILED, run_id, error, epoch_ms(), key],
     )
