@@ -65,5 +65,8 @@ class RecordError(PermanentError):
     @classmethod
     def of(cls, field: str, value: object, expected: str) -> "RecordError":
         """Build the error for one field, shortening the value."""
-        rendered = value if isinstance(value, str) else repr(value)
+        try:
+            rendered = value if isinstance(value, str) else repr(value)
+        except RecursionError:
+            rendered = f"a deeply nested {type(value).__name__}"
         return cls(FieldProblem(field, rendered if len(rendered) <= 80 else rendered[:77] + "...", expected))

@@ -3,6 +3,7 @@
 import datetime as dt
 import hashlib
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -81,12 +82,9 @@ def read_history_name(url_or_path: str) -> HistoryName:
     name = unquote(PurePosixPath(urlsplit(url_or_path).path).name)
     stem = name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".json")
     if found := _HISTORY_NAME.fullmatch(stem):
-        endpoint = found["endpoint"]
-        return HistoryName(
-            normalise_ticker(found["ticker"]),
-            normalise_endpoint(endpoint) if endpoint else None,
-            read_date(found["date"]),
-        )
+        endpoint = normalise_endpoint(found["endpoint"]) if found["endpoint"] else None
+        with suppress(RecordError):
+            return HistoryName(normalise_ticker(found["ticker"]), endpoint, read_date(found["date"]))
     return HistoryName(None, None, read_date(name))
 
 

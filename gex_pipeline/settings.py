@@ -92,7 +92,7 @@ class Settings(BaseSettings):
     def _check_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
         for host in hosts:
             if not _HOST.fullmatch(host.lower()):
-                raise ValueError(f"{host!r} is not a host or host:port")
+                raise ValueError(f"{host.partition('?')[0]!r} is not a host or host:port")
         return tuple(host.lower() for host in hosts)
 
     @field_validator("feeds", mode="before")
@@ -183,6 +183,8 @@ def load_settings(**flags: Any) -> Settings:  # noqa: ANN401 - values are checke
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         raise SettingsError("; ".join(_one_line(dict(problem)) for problem in error.errors())) from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f".env is not UTF-8 text: {error.reason} at byte {error.start}") from error
 
 
 def _one_line(problem: dict[str, Any]) -> str:
@@ -193,9 +195,9 @@ def _one_line(problem: dict[str, Any]) -> str:
         return message
     variable = variable_names().get(name, (name,))[0]
     given = problem["input"]
-    secret = "KEY" in variable or "URLS" in variable
+    secret = any(part in variable for part in ("KEY", "URLS", "HOSTS"))
     shown = f"={given}" if isinstance(given, str | int) and not secret else ""
-    return f"{variable}{shown}: {message}"
+    return " ".join(f"{variable}{shown}: {message}".split())
 
 
 def variable_names() -> dict[str, tuple[str, ...]]:

@@ -175,15 +175,28 @@ def test_a_flag_that_was_not_given_changes_nothing(monkeypatch: pytest.MonkeyPat
         ("GEX_RATE_LIMIT_WEBHOOK", "-1/minute"),
         ("GEX_FEEDS", "NQ_NDX"),
         ("GEX_FEEDS", "SPX:gex_zero,../x:gex_zero"),
-        ("GEX_HISTORY_HOSTS", "https://hist.gex.bot/"),
-        ("GEX_HISTORY_HOSTS", "hist.gex.bot,*"),
-        ("GEX_HISTORY_HOSTS", "user@hist.gex.bot"),
         ("GEXBOT_AUTH_SCHEME", "Digest"),
     ],
 )
 def test_a_wrong_value_ends_in_one_line_that_names_it(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, text)
     assert the_error().startswith(f"{name}={text}: ")
+
+
+@pytest.mark.parametrize("text", ["https://hist.gex.bot/?sig=SECRET", "hist.gex.bot,*", "user@hist.gex.bot"])
+def test_a_wrong_history_host_is_named_without_its_query_string(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEX_HISTORY_HOSTS", text)
+    message = the_error()
+    assert message.startswith("GEX_HISTORY_HOSTS: ")
+    assert text.rsplit(",", maxsplit=1)[-1].partition("?")[0] in message
+    assert "SECRET" not in message
+
+
+@pytest.mark.parametrize("text", [b"GEX_PORT=80\xff\n", b'GEX_PORT="1\n2"\n'])
+def test_a_broken_env_file_is_told_in_one_line(text: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(text)
+    assert "\n" not in the_error()
 
 
 def test_a_wrong_old_variable_and_a_wrong_flag_are_named_by_the_variable_to_use(

@@ -200,7 +200,7 @@ def test_a_read_only_lease_cannot_write(path: Path) -> None:
 
 
 @pytest.mark.parametrize("read_only", [False, True])
-@pytest.mark.parametrize("content", [b"", b"x", b"garbage" * 5000, "damaged", "short"])
+@pytest.mark.parametrize("content", [b"x", b"garbage" * 5000, "damaged", "short"])
 def test_what_is_no_database_is_refused_at_once_in_one_line_and_left_as_it_is(
     path: Path, content: bytes | str, read_only: bool
 ) -> None:
@@ -216,6 +216,14 @@ def test_what_is_no_database_is_refused_at_once_in_one_line_and_left_as_it_is(
     assert "\n" not in message
     assert time.monotonic() - started < 2
     assert path.read_bytes() == content
+
+
+def test_an_empty_file_becomes_a_database(path: Path) -> None:
+    path.write_bytes(b"")
+    with lease(path, purpose="create") as connection:
+        connection.execute("CREATE TABLE t (x INTEGER)")
+    assert rows(path, "SELECT count(*) FROM t") == [(0,)]
+    assert not list(path.parent.glob(".*.new"))
 
 
 # Transactions
@@ -457,6 +465,7 @@ def test_the_same_rows_again_are_present_and_change_nothing(either: duckdb.DuckD
         {"strikes": [[6890, -228.01, 0.1 + 0.2, [1e-7, None, 1e300, -5e-324, 5]], [6895, None, 1, []], [6900.25, 1]]},
         {"strikes": [[6890, -228.02, 0.1 + 0.2, [1e-7, None, 1e300, -5e-324, 5]], [6895, 1, None, []], [6900.25, 1]]},
         {"strikes": [[6890, -228.01, 0.1 + 0.2, [1e-7, None, 1e300, -5e-324, 5]], [6895, 1, None, []]]},
+        {"strikes": []},
         {"strikes": [*snapshot()["strikes"], [6905, 1]]},
         {"strikes": [*snapshot()["strikes"], [6900.25, 1]]},
     ],
@@ -470,6 +479,12 @@ def test_a_later_differing_observation_is_counted_and_the_first_stays(
     assert counts == ImportCounts(snapshots=1, strikes=3, present=2, differing=1)
     snapshots, strikes = stored(either)
     assert (snapshots[:2], strikes[:6]) == before
+
+
+def test_a_ladder_is_never_put_under_an_observation_that_had_none(either: duckdb.DuckDBPyConnection) -> None:
+    insert(either, snapshot(strikes=[]))
+    assert insert(either, snapshot()) == ImportCounts(snapshots=0, strikes=0, present=1, differing=1)
+    assert stored(either)[1] == []
 
 
 def test_the_order_of_the_strikes_is_no_difference(either: duckdb.DuckDBPyConnection) -> None:
@@ -919,11 +934,10 @@ def test_a_started_request_announced_again_goes_on(database: duckdb.DuckDBPyConn
     assert request_queue.find_announcement(database, ZERO, DAY) == (SIGNED_AGAIN, 2000)
 
 
-@pytest.mark.parametrize("state", ["pending", "completed", "failed"])
-def test_a_request_that_is_not_started_cannot_run_or_end(database: duckdb.DuckDBPyConnection, state: str) -> None:
+@pytest.mark.parametrize("state", ["completed", "failed"])
+def test_a_request_that_has_ended_cannot_run_or_end_again(database: duckdb.DuckDBPyConnection, state: str) -> None:
     announce(database)
-    if state != "pending":
-        request_queue.mark_started(database, KEY, 5000)
+    request_queue.mark_started(database, KEY, 5000)
     if state == "completed":
         request_queue.mark_completed(database, KEY, "run")
     if state == "failed":
@@ -934,6 +948,15 @@ def test_a_request_that_is_not_started_cannot_run_or_end(database: duckdb.DuckDB
     request_queue.mark_completed(database, KEY, "late")
     request_queue.mark_failed(database, KEY, error="late", run_id="late", try_again=True)
     assert the_request(database) == before
+
+
+def test_a_pending_request_can_fail_without_a_run_but_not_complete(database: duckdb.DuckDBPyConnection) -> None:
+    announce(database)
+    request_queue.mark_running(database, KEY, "early")
+    request_queue.mark_completed(database, KEY, "early")
+    assert (the_request(database).status, the_request(database).run_id) == ("pending", None)
+    request_queue.mark_failed(database, KEY, error="a holiday", run_id=None, try_again=False)
+    assert (the_request(database).status, the_request(database).last_error) == ("failed", "a holiday")
 
 
 @pytest.mark.parametrize("state", ["started", "completed", "failed"])

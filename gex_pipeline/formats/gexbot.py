@@ -41,6 +41,7 @@ NUMBER_COLUMNS = (
 WHOLE_COLUMNS = frozenset({"min_dte", "sec_min_dte"})
 JSON_COLUMNS = ("max_priors", "max_change")
 _COLUMN_OF = {name: name for name in NUMBER_COLUMNS} | {"spot": "spot_price"}
+_STRIKE_FIELDS = frozenset({"strike", "gamma_now", "gamma", "oi_gamma", "vanna", "history"})
 _ENDPOINT_KEYS = ("endpoint", "category", "gex_type")
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -62,12 +63,14 @@ class Strikes:
         vanna: n floats, or None when no strike has one.
         priors: the prior windows of all strikes one after another (1, 5, 10, 15, 30 minutes ago where complete).
         prior_counts: n integers, how many of `priors` belong to each strike; -1 where there was no list at all.
+        has_unknown_fields: a strike was an object with fields that have no column.
     """
 
     table: Floats
     vanna: Floats | None
     priors: Floats
     prior_counts: npt.NDArray[np.int32]
+    has_unknown_fields: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +120,12 @@ def parse_snapshot(record: bytes | memoryview | msgspec.Raw) -> Snapshot:
             value = _number(_decode(raw, name), name, whole=column in WHOLE_COLUMNS)
             if numbers.get(column) is None:
                 numbers[column] = value
+            else:
+                extra.append(_member(name, raw))
         elif name == "strikes":
             strikes = parse_strikes(raw)
+            if strikes.has_unknown_fields:
+                extra.append(_member(name, raw))
         elif name == "timestamp":
             timestamp_ms = parse_timestamp(_decode(raw, name))
         elif name == "ticker":
@@ -126,9 +133,10 @@ def parse_snapshot(record: bytes | memoryview | msgspec.Raw) -> Snapshot:
         elif name in texts:
             texts[name] = _json_text(_decode(raw, name), raw)
         elif name in _ENDPOINT_KEYS and endpoint is None:
-            endpoint = normalise_endpoint(_decode(raw, name))
+            named = _decode(raw, name)
+            endpoint = None if named is None else normalise_endpoint(named)
         else:
-            extra.append(f"{msgspec.json.encode(name).decode()}:{bytes(raw).decode()}")
+            extra.append(_member(name, raw))
     if timestamp_ms is None:
         raise RecordError.of("timestamp", "nothing", "epoch seconds, epoch milliseconds or ISO 8601")
     if numbers.get("spot_price") is None and len(strikes.table) == 0:
@@ -152,6 +160,7 @@ def parse_timestamp(value: object) -> int:
         RecordError: none of these, or outside 2000-2100.
     """
     expected = "epoch seconds, epoch milliseconds or ISO 8601 between 2000 and 2100"
+    milliseconds: int | None = None
     number: float | None = None
     if isinstance(value, str):
         if _NUMERAL.fullmatch(value.strip()):
@@ -161,13 +170,12 @@ def parse_timestamp(value: object) -> int:
                 moment = dt.datetime.fromisoformat(value.strip())
             except ValueError as error:
                 raise RecordError.of("timestamp", value, expected) from error
-            number = (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp() * 1000
+            milliseconds = round((moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp() * 1000)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         number = value
-    if number is None or not math.isfinite(number):
-        raise RecordError.of("timestamp", value, expected)
-    milliseconds = round(number * 1000 if abs(number) < _SECONDS_BELOW else number)
-    if not _EARLIEST_MS <= milliseconds < _LATEST_MS:
+    if number is not None and 0 <= number < _LATEST_MS:  # compares with integers of any size, and not with NaN
+        milliseconds = round(number * 1000 if number < _SECONDS_BELOW else number)
+    if milliseconds is None or not _EARLIEST_MS <= milliseconds < _LATEST_MS:
         raise RecordError.of("timestamp", value, expected)
     return milliseconds
 
@@ -230,6 +238,7 @@ def _strikes_one_by_one(ladder: object) -> Strikes:
         None if all(vanna is None for vanna in vannas) else _floats(vannas),
         _floats(priors),
         np.array(counts, dtype=np.int32),
+        any(isinstance(strike, dict) and not _STRIKE_FIELDS.issuperset(strike) for strike in ladder),
     )
 
 
@@ -239,7 +248,7 @@ def _strike_values(strike: object, path: str) -> tuple[object, object, object, o
         level, gamma, *rest = strike
         return level, gamma, rest[0] if rest else None, None, rest[1] if len(rest) > 1 else None
     if isinstance(strike, dict) and "strike" in strike:
-        gamma = strike.get("gamma_now", strike.get("gamma"))
+        gamma = strike.get("gamma") if strike.get("gamma_now") is None else strike["gamma_now"]
         return strike["strike"], gamma, strike.get("oi_gamma"), strike.get("vanna"), strike.get("history")
     raise RecordError.of(path, strike, "[strike, gamma, oi gamma, [priors]] or an object with `strike`")
 
@@ -273,11 +282,25 @@ def _decode(raw: bytes | memoryview | msgspec.Raw, field: str) -> Any:  # noqa: 
         raise RecordError.of(field, _excerpt(raw), f"valid JSON ({error})") from error
 
 
+def _member(field: str, raw: msgspec.Raw) -> str:
+    """Return a field as it stands in a JSON object, its value as it was sent."""
+    try:
+        return f"{msgspec.json.encode(field).decode()}:{bytes(raw).decode()}"
+    except UnicodeDecodeError as error:
+        raise RecordError.of(field, _excerpt(raw), f"UTF-8 text ({error.reason})") from error
+
+
 def _json_text(value: object, raw: msgspec.Raw) -> str | None:
-    """Keep JSON as it was sent; a string that already holds JSON is unwrapped; null is None."""
+    """Keep JSON as it was sent; a string that itself holds JSON is unwrapped; null is None."""
     if value is None:
         return None
-    return value if isinstance(value, str) else bytes(raw).decode()
+    if isinstance(value, str):
+        try:
+            _anything.decode(value)
+        except (msgspec.DecodeError, RecursionError):
+            return bytes(raw).decode()
+        return value
+    return bytes(raw).decode()
 
 
 def _excerpt(record: bytes | memoryview | msgspec.Raw) -> str:

@@ -2,6 +2,7 @@
 
 import gzip
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
@@ -20,7 +21,7 @@ _array = msgspec.json.Decoder(list[msgspec.Raw])
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _WRAPPER = re.compile(rb'\s*\{\s*"(?:' + "|".join(_WRAPPERS).encode() + rb')"\s*:\s*\[')
 _LINE = re.compile(rb"[^\n]*[^\s][^\n]*")
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],]', re.DOTALL)
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|["{}\[\],]', re.DOTALL)
 
 Record = msgspec.Raw | memoryview
 
@@ -45,7 +46,7 @@ def decompress(source: Path, target: IO[bytes], *, limit_bytes: int = MAX_DECOMP
                 if written > limit_bytes:
                     raise MalformedFileError(f"{source.name} decompresses to more than {limit_bytes:,} bytes")
                 target.write(chunk)
-    except (EOFError, gzip.BadGzipFile, OSError) as error:
+    except (EOFError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise MalformedFileError(f"{source.name} is not a whole gzip file: {error}; download it again") from error
@@ -112,6 +113,8 @@ def _split_damaged_array(document: memoryview, *, is_wrapped: bool = False) -> I
     end_of_array: int | None = None
     for token in _TOKEN.finditer(document):
         symbol = document[token.start()]
+        if symbol == ord('"') and token.end() - token.start() == 1:
+            raise MalformedFileError("the file ends in the middle of a text; download it again")
         if symbol in b"{[":
             depth += 1
             if depth == 1:
@@ -129,8 +132,8 @@ def _split_damaged_array(document: memoryview, *, is_wrapped: bool = False) -> I
     if end_of_array is None:
         raise MalformedFileError("the file ends in the middle of the array; download it again")
     rest = bytes(document[end_of_array:]).strip(_BLANKS)
-    if is_wrapped and not rest.endswith(b"}"):
-        raise MalformedFileError("the file ends in the middle of its wrapper; download it again")
+    if is_wrapped and rest != b"}" and not (rest[:1] == b"," and _is_object(memoryview(b"{" + rest[1:]))):
+        raise MalformedFileError(f"the wrapper does not end after its array: {_shown(document[end_of_array:])}")
     if rest and not is_wrapped:
         raise MalformedFileError(f"there is more after the end of the array: {_shown(document[end_of_array:])}")
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime as dt
-import decimal
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -196,8 +195,6 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _SECONDS_BELOW = 10**11  # as seconds the year 5138, as milliseconds 1973: no time of a trade is both
 _EARLIEST_MS, _LATEST_MS = 946_684_800_000, 4_102_444_800_000  # 2000-01-01 and 2100-01-01
 _DECIMAL = pa.decimal128(38, 18)
-_LAST_PLACE = Decimal("1E-18")
-_COLUMN_CONTEXT = decimal.Context(prec=38, rounding=decimal.ROUND_DOWN)
 
 
 def _number(value: object) -> Decimal:

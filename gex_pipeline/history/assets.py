@@ -106,7 +106,7 @@ def stage_history(context: Context, settings: dg.ResourceParam[Settings]) -> Ite
 def import_history(context: Context, settings: dg.ResourceParam[Settings]) -> Iterator[dg.MaterializeResult[None]]:
     """Insert what the database does not have yet, all of it in one transaction."""
     with permanent_failures():
-        result = import_staged(settings, Partition.parse(context.partition_key), context.run_id)
+        result = import_staged(settings, Partition.parse(context.partition_key), context.run.run_id)
     counts, summary = result.counts, result.summary
     if result.unchanged_since is not None:
         outcome = f"unchanged: these bytes are import {result.unchanged_since} already"

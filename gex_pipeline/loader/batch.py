@@ -1,6 +1,7 @@
 """From journal records to rows: one batch, transformed before any lease is taken."""
 
 import datetime as dt
+import logging
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,6 +15,8 @@ from gex_pipeline.formats.columns import SnapshotColumns
 from gex_pipeline.formats.gexbot import parse_snapshot
 from gex_pipeline.journal import DamagedLine, JournalRecord
 from gex_pipeline.storage.quarantine import BadRecord
+
+logger = logging.getLogger(__name__)
 
 WEBHOOKS_SCHEMA = pa.schema(
     [
@@ -76,6 +79,10 @@ class Batch:
                 self.announcements.append((record.received_at_ms, _announcement.decode(record.body)))
         except (RecordError, msgspec.DecodeError) as error:
             self.bad.append(BadRecord(record.offset, str(error), record.body))
+        except Exception as error:
+            # One record must never hold up all that come after it, whatever it does to the code above.
+            logger.exception("a record at byte %d could not be read", record.offset)
+            self.bad.append(BadRecord(record.offset, f"{type(error).__name__}: {error}", record.body))
 
     def webhooks_table(self) -> pa.Table:
         """Return the messages as rows of `universal_webhooks`."""

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from gex_pipeline.errors import LeaseTimeoutError, PermanentError
+from gex_pipeline.storage.files import sync
 
 # A file made with DuckDB 2's own default could not be opened by 1.x tools.
 NEW_FILE_STORAGE_VERSION = "v1.2.0"
@@ -41,7 +42,10 @@ def lease(
         LeaseTimeoutError: it stayed busy; the message says who holds it.
         PermanentError: it does not exist (read_only), or is no DuckDB file this version can open.
     """
-    database.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PermanentError(f"the folder {database.parent} cannot be made: {error.strerror}") from error
     lock = FileLock(f"{database}.lock")
     holder = database.with_name(f"{database.name}.holder")
     waiting = Retrying(
@@ -76,19 +80,29 @@ def _open(database: Path, lock: FileLock, holder: Path, read_only: bool) -> duck
 
 def _connect(database: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     config: dict[str, Any] = {"autoinstall_known_extensions": "false", "temp_directory": f"{database}.tmp"}
-    exists = database.exists()
+    exists = database.exists() and database.stat().st_size > 0
     if read_only and not exists:
         raise PermanentError(f"there is no database at {database} yet; it is created when something is loaded")
-    if not exists:
-        config["storage_compatibility_version"] = NEW_FILE_STORAGE_VERSION
     try:
+        if not exists:
+            _create(database, config)
         return duckdb.connect(database, read_only=read_only, config=config)
     except duckdb.IOException as error:
-        if "lock" in str(error):
+        if "Could not set lock" in str(error):
             raise _BusyError(f"{database.name} is open elsewhere: {_first_line(error)}") from error
         raise PermanentError(f"{database} cannot be opened: {_first_line(error)}") from error
     except duckdb.Error as error:
         raise PermanentError(f"{database} cannot be opened: {_first_line(error)}") from error
+
+
+def _create(database: Path, config: dict[str, Any]) -> None:
+    """Make an empty database that appears whole, so that a kill leaves none that cannot be opened."""
+    beside = database.with_name(f".{database.name}.new")
+    beside.unlink(missing_ok=True)
+    duckdb.connect(beside, config={**config, "storage_compatibility_version": NEW_FILE_STORAGE_VERSION}).close()
+    sync(beside)
+    beside.replace(database)
+    sync(database.parent)
 
 
 def _read_holder(holder: Path) -> str:

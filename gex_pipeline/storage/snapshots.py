@@ -6,6 +6,7 @@ import duckdb
 
 from gex_pipeline.feeds import Feed
 from gex_pipeline.formats.columns import SNAPSHOTS_SCHEMA, STRIKES_SCHEMA
+from gex_pipeline.formats.gexbot import WHOLE_COLUMNS
 from gex_pipeline.storage.lease import fetch_row
 from gex_pipeline.storage.lineage import ImportCounts
 from gex_pipeline.storage.schema import column_type
@@ -35,14 +36,16 @@ def insert_new(
     bounds = fetch_row(connection, f"SELECT min(timestamp), max(timestamp), count(*) FROM {snapshots}")
     if bounds is None or bounds[2] == 0:
         return ImportCounts(0, 0, 0, 0)
-    first, last, offered = bounds
-    _note_known_keys(connection, "known_snapshots", "gex_snapshots", first, last)
-    _note_known_keys(connection, "known_strikes", "gex_strikes", first, last)
-    present = offered - _count(connection, f"{snapshots} ANTI JOIN known_snapshots USING ({KEY})")
-    differing = _count_differing(connection, snapshots, strikes) if present else 0
+    first, last, _ = bounds
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE known_keys AS {_keys('gex_snapshots', first, last)} "
+        f"UNION {_keys('gex_strikes', first, last)}"
+    )
+    present = _count(connection, f"{snapshots} SEMI JOIN known_keys USING ({KEY})")
+    differing = _count_differing(connection, snapshots, strikes, first, last) if present else 0
     origin: _Origin = {"source": source, "import_id": import_id}
-    inserted_strikes = _insert(connection, "gex_strikes", STRIKE_COLUMNS, strikes, "known_strikes", **origin)
-    inserted = _insert(connection, "gex_snapshots", SNAPSHOT_COLUMNS, snapshots, "known_snapshots", **origin)
+    inserted_strikes = _insert(connection, "gex_strikes", STRIKE_COLUMNS, strikes, **origin)
+    inserted = _insert(connection, "gex_snapshots", SNAPSHOT_COLUMNS, snapshots, **origin)
     return ImportCounts(inserted, inserted_strikes, present, differing)
 
 
@@ -50,7 +53,9 @@ def rows_sql(connection: duckdb.DuckDBPyConnection, table: str, columns: tuple[s
     """Return a SELECT of a table with the declared types, whatever types and empty endpoints a user's file has."""
     expressions = {"endpoint": "coalesce(endpoint, 'gex_zero')"}
     if "priors" in columns and "[]" not in column_type(connection, table, "priors"):
-        expressions["priors"] = "CAST(CAST(priors AS JSON) AS DOUBLE[])"
+        expressions["priors"] = "TRY_CAST(TRY_CAST(priors AS JSON) AS DOUBLE[])"
+    for name in WHOLE_COLUMNS.intersection(columns):
+        expressions[name] = f"TRY_CAST({name} AS INTEGER)"
     chosen = ", ".join(f"{expressions[name]} AS {name}" if name in expressions else name for name in columns)
     return f"SELECT {chosen} FROM {table}"
 
@@ -72,14 +77,15 @@ def day_rows_sql(
 
 def checksum_sql(columns: tuple[str, ...]) -> str:
     """Return an aggregate over the columns that does not depend on the order of the rows."""
-    return f"coalesce(sum(hash({', '.join(columns)})::HUGEINT), 0)"
+    told_apart = (*columns, "priors IS NULL") if "priors" in columns else columns
+    return f"coalesce(sum(hash({', '.join(told_apart)})::HUGEINT), 0)"
 
 
-def _note_known_keys(connection: duckdb.DuckDBPyConnection, name: str, table: str, first: int, last: int) -> None:
-    """Keep the keys a table already has in a time range (epoch ms, inclusive) as a temporary table."""
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT DISTINCT timestamp, ticker, "
-        f"coalesce(endpoint, 'gex_zero') AS endpoint FROM {table} WHERE timestamp BETWEEN {first:d} AND {last:d}"
+def _keys(table: str, first: int, last: int) -> str:
+    """Return a SELECT of the keys a table has in a time range (epoch ms, inclusive)."""
+    return (
+        f"SELECT DISTINCT timestamp, ticker, coalesce(endpoint, 'gex_zero') AS endpoint FROM {table} "
+        f"WHERE timestamp BETWEEN {first:d} AND {last:d}"
     )
 
 
@@ -88,7 +94,6 @@ def _insert(
     table: str,
     columns: tuple[str, ...],
     offered: str,
-    known: str,
     *,
     source: str,
     import_id: int,
@@ -99,7 +104,7 @@ def _insert(
     row = fetch_row(
         connection,
         f"INSERT INTO {table} ({', '.join(columns)}, source, import_id) "
-        f"SELECT {', '.join(values)}, ?, ? FROM {offered} ANTI JOIN {known} USING ({KEY})",
+        f"SELECT {', '.join(values)}, ?, ? FROM {offered} ANTI JOIN known_keys USING ({KEY})",
         [source, import_id],
     )
     return int(row[0]) if row else 0
@@ -110,30 +115,22 @@ def _count(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
     return int(row[0]) if row else 0
 
 
-def _count_differing(connection: duckdb.DuckDBPyConnection, snapshots: str, strikes: str) -> int:
-    """Count offered keys that are stored with other values, in the snapshot or in any of its strikes."""
-    stored_snapshots = rows_sql(connection, "gex_snapshots", SNAPSHOT_COLUMNS)
-    stored_strikes = rows_sql(connection, "gex_strikes", STRIKE_COLUMNS)
-    bounds = (
-        f"timestamp BETWEEN (SELECT min(timestamp) FROM {snapshots}) AND (SELECT max(timestamp) FROM {snapshots})"
-    )
-    return _count(
-        connection,
-        f"""(
-        WITH offered AS (
-            SELECT {KEY}, hash({", ".join(SNAPSHOT_COLUMNS)}) AS content
-            FROM {snapshots} SEMI JOIN known_snapshots USING ({KEY})
-        ), stored AS (
-            SELECT {KEY}, hash({", ".join(SNAPSHOT_COLUMNS)}) AS content FROM ({stored_snapshots} WHERE {bounds})
-        ), offered_strikes AS (
-            SELECT {KEY}, {checksum_sql(STRIKE_COLUMNS)} AS content
-            FROM {strikes} SEMI JOIN known_strikes USING ({KEY}) GROUP BY ALL
-        ), stored_strikes AS (
-            SELECT {KEY}, {checksum_sql(STRIKE_COLUMNS)} AS content FROM ({stored_strikes} WHERE {bounds})
-            GROUP BY ALL
-        )
-        SELECT {KEY} FROM offered ANTI JOIN stored USING ({KEY}, content)
-        UNION
-        SELECT {KEY} FROM offered_strikes ANTI JOIN stored_strikes USING ({KEY}, content)
-        )""",
+def _count_differing(
+    connection: duckdb.DuckDBPyConnection, snapshots: str, strikes: str, first: int, last: int
+) -> int:
+    """Count offered keys that are stored with other values, in the snapshot or anywhere in its ladder."""
+    in_range = f"WHERE timestamp BETWEEN {first:d} AND {last:d}"
+    stored_snapshots = f"({rows_sql(connection, 'gex_snapshots', SNAPSHOT_COLUMNS)} {in_range})"
+    stored_strikes = f"({rows_sql(connection, 'gex_strikes', STRIKE_COLUMNS)} {in_range})"
+    offered = _contents(f"{snapshots} SEMI JOIN known_keys USING ({KEY})", strikes)
+    stored = _contents(stored_snapshots, stored_strikes)
+    return _count(connection, f"({offered}) ANTI JOIN ({stored}) USING ({KEY}, content, ladder)")
+
+
+def _contents(snapshots: str, strikes: str) -> str:
+    """Return a SELECT of each key with a checksum of its snapshot and one of its ladder, 0 without strikes."""
+    return (
+        f"SELECT {KEY}, content, coalesce(ladder, 0) AS ladder "
+        f"FROM (SELECT {KEY}, hash({', '.join(SNAPSHOT_COLUMNS)}) AS content FROM {snapshots}) LEFT JOIN "
+        f"(SELECT {KEY}, {checksum_sql(STRIKE_COLUMNS)} AS ladder FROM {strikes} GROUP BY ALL) USING ({KEY})"
     )
