@@ -332,6 +332,8 @@ def test_a_file_that_is_too_large_is_refused_and_leaves_no_file(
             fetch(host.signed_url(NAME, chunked=is_chunked))
     assert find_source(settings, PARTITION) is None
     assert find_unrecorded_source(settings, PARTITION) is None
+    if not is_chunked:
+        assert names(settings) == set(), "the length was told before the body"
     monkeypatch.setattr(downloads, "MAX_DOWNLOAD_BYTES", len(BODY))
     assert fetch(host.signed_url(NAME)).path.read_bytes() == BODY
 

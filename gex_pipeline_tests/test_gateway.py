@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -216,6 +217,7 @@ def test_a_body_may_be_as_large_as_the_limit_and_no_larger(gateway: GatewayProce
         ([SNAPSHOT], "", '[{"timestamp', "a JSON object"),
         ({"ticker": "SPX", "spot": 1}, "timestamp", "nothing", "epoch seconds"),
         (SNAPSHOT | {"timestamp": 1}, "timestamp", "1", "between 2000 and 2100"),
+        (SNAPSHOT | {"timestamp": 10**400}, "timestamp", "1000", "between 2000 and 2100"),
         (SNAPSHOT | {"timestamp": "yesterday"}, "timestamp", "yesterday", "ISO 8601"),
         (SNAPSHOT | {"timestamp": True}, "timestamp", "True", "epoch seconds"),
         ({"timestamp": 1763130602, "spot": 1}, "ticker", "nothing", "a ticker"),
@@ -225,6 +227,7 @@ def test_a_body_may_be_as_large_as_the_limit_and_no_larger(gateway: GatewayProce
         (SNAPSHOT | {"spot": "high"}, "spot", "high", "a finite number"),
         (b'{"timestamp":1763130602,"ticker":"SPX","spot":NaN}', "", "", "a JSON object"),
         (b'{"timestamp":1763130602,"ticker":"SPX","spot":1e999}', "spot", "", ""),
+        (b'{"timestamp":1763130602,"ticker":"SPX","spot":1,"note":"\xff"}', "note", "", "UTF-8 text"),
         (SNAPSHOT | {"min_dte": 0.5}, "min_dte", "0.5", "a whole number"),
         (SNAPSHOT | {"strikes": {"6890": 1}}, "strikes", "{'6890': 1}", "a list of strikes"),
         (SNAPSHOT | {"strikes": [[6890, 1, 2, [3, "x"]]]}, "strikes.0.3.1", "x", "a finite number"),
@@ -370,6 +373,29 @@ def test_another_content_type_is_refused(gateway: GatewayProcess, path: str, con
     answer = post(gateway, path, SNAPSHOT, content_type=content_type)
     assert answer.status_code == 415
     assert problems(answer) == [{"field": "content-type", "value": content_type, "expected": "application/json"}]
+
+
+def test_a_body_that_is_cut_off_is_not_kept(gateway: GatewayProcess) -> None:
+    before = journal_bytes(gateway)
+    body = json.dumps(SNAPSHOT)
+    head = f"POST /gex HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\nContent-Length: {len(body) + 1}"
+    with socket.create_connection(("127.0.0.1", gateway.port)) as connection:
+        connection.sendall(f"{head}\r\n\r\n{body}".encode())
+    assert post(gateway, "/uw", ["1", "1", "phoenix", "heartbeat", {}]).ok
+    assert journal_bytes(gateway) == before
+    assert "Traceback" not in gateway.log
+
+
+def test_a_client_that_had_its_share_is_told_when_to_come_again(tmp_path: Path) -> None:
+    limits = {"RATE_LIMIT_GEX": "2/hour", "GEX_RATE_LIMIT_HISTORY": "1/minute", "RATE_LIMIT_WEBHOOK": "3/day"}
+    with running_gateway(tmp_path / "data", **limits) as gateway:
+        for (path, body, status), share, window in zip(CAPTURES, (2, 3, 1), (3600, 86400, 60), strict=True):
+            assert [post(gateway, path, body).status_code for _ in range(share)] == [status] * share
+            before = journal_bytes(gateway)
+            refused = post(gateway, path, body)
+            assert (refused.status_code, refused.headers["Retry-After"]) == (429, str(window))
+            assert "at most" in problems(refused)[0]["expected"]
+            assert journal_bytes(gateway) == before
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ import zstandard
 
 from gex_pipeline.demo.sessions import Session, snapshots
 from gex_pipeline.feeds import Feed, request_id
+from gex_pipeline.formats.gexbot import Snapshot, parse_snapshot
 from gex_pipeline.journal import Kind, archived_path, encode_record, list_segments, name_journal, segment_path
-from gex_pipeline.loader import loading
+from gex_pipeline.loader import batch, loading
 from gex_pipeline.loader.loading import BATCH_RECORDS, Loader
 from gex_pipeline.loader.position import Position
 from gex_pipeline.settings import Settings, load_settings
@@ -278,6 +279,13 @@ def test_a_second_loader_process_waits_for_the_first_and_finds_nothing_left(sett
     assert counts(settings)["gex_snapshots"] == 50
 
 
+def test_a_loader_process_without_its_gateway_loads_everything_and_ends(settings: Settings) -> None:
+    write(settings, "gex", *(snapshot(second) for second in range(2 * BATCH_RECORDS + 1)))
+    command = [sys.executable, "-m", "gex_pipeline.loader", "--exit-with-stdin", "--data-dir", str(settings.data_dir)]
+    subprocess.run(command, stdin=subprocess.DEVNULL, timeout=30, check=True, env=clean_environment())
+    assert counts(settings)["gex_snapshots"] == 2 * BATCH_RECORDS + 1
+
+
 @pytest.mark.parametrize(
     ("kind", "body", "reason"),
     [
@@ -285,6 +293,7 @@ def test_a_second_loader_process_waits_for_the_first_and_finds_nothing_left(sett
         ("gex", {"timestamp": 1763130600, "spot": 1}, "ticker: got nothing"),
         ("gex", snapshot(strikes=[["x"]]), "strikes.0"),
         ("uw", {"payload": {}}, "topic: got nothing"),
+        ("uw", ["gex:SPX", {"timestamp": "9" * 400, "strikes": []}], "timestamp: got 9999"),
         ("gex_history_url", {"ticker": "SPX"}, "endpoint"),
     ],
 )
@@ -302,6 +311,20 @@ def test_what_cannot_be_transformed_is_kept_with_the_reason_and_the_rest_is_load
     lines = segment_path(settings.journal_dir, 1).read_bytes()
     assert lines[bad["position"] :].startswith(b'{"received_at"')
     assert lines.index(bad["record"].encode()) > bad["position"]
+
+
+def test_no_record_can_hold_up_those_that_come_after_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def parse(body: bytes) -> Snapshot:
+        if b'"trap"' in body:
+            raise ZeroDivisionError("nobody thought of this")
+        return parse_snapshot(body)
+
+    monkeypatch.setattr(batch, "parse_snapshot", parse)
+    write(settings, "gex", snapshot(1), snapshot(2, trap=1), snapshot(3))
+    load(settings)
+    assert counts(settings)["gex_snapshots"] == 2
+    [bad] = quarantined(settings)
+    assert bad["reason"] == "ZeroDivisionError: nobody thought of this"
 
 
 def test_a_message_with_a_bad_trade_is_kept_as_a_message(settings: Settings) -> None:
@@ -402,6 +425,15 @@ def test_a_segment_is_not_archived_before_it_is_loaded(settings: Settings) -> No
     loader.load_next()
     loader.archive_loaded()
     assert list_segments(settings.journal_dir) == [2, 3]
+
+
+def test_the_newest_segment_stays_wherever_the_position_is(settings: Settings) -> None:
+    loader = load(settings)
+    for segment in (1, 2):
+        write(settings, "gex", snapshot(segment), segment=segment)
+    loader.position = Position(9, 0)
+    loader.archive_loaded()
+    assert list_segments(settings.journal_dir) == [2]
 
 
 def test_lines_are_read_as_they_are_appended_also_to_the_segment_before_the_newest(settings: Settings) -> None:
