@@ -29,9 +29,6 @@ from gex_pipeline.storage.request_queue import announce, find_request
 from gex_pipeline.storage.schema import ensure_schema
 from gex_pipeline_tests.processes import free_port
 
-# The import step still asks for its run id by a name that Dagster deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:AssetExecutionContext.run_id is deprecated:DeprecationWarning")
-
 DAY = dt.date(2025, 11, 14)
 OPENING = 1_763_130_601
 SNAPSHOTS, STRIKES = 200, 8

@@ -21,16 +21,14 @@ from gex_pipeline.storage.lease import lease, transaction
 from gex_pipeline.storage.request_queue import Request, announce, find_announcement, find_request
 from gex_pipeline.storage.schema import ensure_schema
 
-# The import step still asks for its run id by a name that Dagster deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:AssetExecutionContext.run_id is deprecated:DeprecationWarning")
-
 DAY = dt.date(2025, 11, 14)
 THANKSGIVING = dt.date(2025, 11, 27)
 SATURDAY = dt.date(2025, 11, 15)
+MONDAY_AFTER = dt.date(2025, 11, 17)
 FEED = Feed("NQ_NDX", "gex_zero")
 NAME = "2025-11-14_NQ_NDX_classic_gex_zero.json"
 KEY = f"{DAY}|{FEED.key}"
-NOW = 1_763_136_000_000
+NOW = 1_763_136_000_000  # 11:00 in New York on DAY
 MAX_ATTEMPTS = 3
 
 # The decision, from plain values
@@ -92,7 +90,9 @@ def test_a_failed_request_that_is_announced_anew_does_not_wait() -> None:
     assert plan(request(attempts=2, finished_at=None, last_error="busy")).launch
 
 
-@pytest.mark.parametrize("date", [THANKSGIVING, SATURDAY, dt.date(2021, 12, 31), dt.date(2099, 1, 5)])
+@pytest.mark.parametrize(
+    "date", [THANKSGIVING, SATURDAY, MONDAY_AFTER, dt.date(2021, 12, 31), dt.date(2099, 1, 5)], ids=str
+)
 def test_a_day_without_trading_fails_for_good_and_is_not_launched(date: dt.date) -> None:
     error, run_id, try_again = verdict(plan(request(date=date)))
     assert error.startswith(f"{date} is not an NYSE trading day")
@@ -297,6 +297,20 @@ def test_several_announcements_become_a_run_each(queue: Queue) -> None:
     assert isinstance(result, dg.SensorResult)
     assert sorted(str(run.partition_key) for run in result.run_requests or []) == [f"{DAY}|{other.key}", KEY]
     assert len({run.run_key for run in result.run_requests or []}) == 2
+
+
+def test_days_without_a_partition_fail_and_do_not_keep_the_others_from_their_runs(queue: Queue) -> None:
+    tomorrow = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)
+    days = [THANKSGIVING, *(tomorrow + dt.timedelta(days=day) for day in range(7))]
+    for day in days:
+        queue.announce(date=day)
+    queue.announce()
+    assert queue.launch().partition_key == KEY
+    for day in days:
+        row = queue.row(date=day)
+        assert (row.status, row.attempts, row.run_id) == ("failed", 0, None)
+        assert str(row.last_error).startswith(f"{day} is not an NYSE trading day")
+    assert isinstance(queue.tick(), dg.SkipReason)
 
 
 def test_a_run_that_succeeds_completes_the_request_and_its_signed_url_is_forgotten(queue: Queue) -> None:

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.errors import GexError
-from gex_pipeline.loader.loading import Loader
+from gex_pipeline.loader.loading import BATCH_RECORDS, Loader
 from gex_pipeline.loader.status import LoaderStatus, write_status
 from gex_pipeline.logs import configure_logging
 from gex_pipeline.settings import Settings, SettingsError, load_settings, require_writable
@@ -110,7 +110,8 @@ def _run(settings: Settings, stop: _Stop, *, once: bool) -> None:
             retry_seconds = min(retry_seconds * 2, LONGEST_RETRY_SECONDS)
         else:
             retry_seconds = FIRST_RETRY_SECONDS
-            stop.wait(IDLE_SECONDS)
+            # Not after every record: a transaction for each would leave the database to nobody else.
+            stop.wait(0 if loaded == BATCH_RECORDS else IDLE_SECONDS)
 
 
 def _tell(settings: Settings, loader: Loader, error: str | None) -> None:
