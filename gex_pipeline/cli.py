@@ -9,7 +9,7 @@ import typer
 
 from gex_pipeline.dagster_home import prepare_dagster_home
 from gex_pipeline.errors import GexError
-from gex_pipeline.settings import Settings, load_settings
+from gex_pipeline.settings import Settings, load_settings, require_writable
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 feeds_app = typer.Typer(no_args_is_help=True, help="The feeds that Dagster knows.")
@@ -76,6 +76,7 @@ def _instance(settings: Settings) -> "DagsterInstance":
     """Open the Dagster instance of a data folder, making its home when it is new."""
     from dagster import DagsterInstance
 
+    require_writable(settings.dagster_home_path)
     os.environ["DAGSTER_HOME"] = str(prepare_dagster_home(settings))
     return DagsterInstance.get()
 

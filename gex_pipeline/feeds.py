@@ -48,7 +48,7 @@ class Feed:
 
 def normalise_ticker(value: object) -> str:
     """Upper-case a ticker; RecordError for what is not a plain name (a path, SQL, spaces)."""
-    ticker = value.strip().upper() if isinstance(value, str) else ""
+    ticker = value.strip().upper() if isinstance(value, str) and value.isascii() else ""
     if not _TICKER.fullmatch(ticker) or ".." in ticker:
         raise RecordError.of("ticker", value, "a ticker such as SPX or NQ_NDX")
     return ticker
@@ -58,7 +58,7 @@ def normalise_endpoint(value: object) -> str:
     """Lower-case and resolve `zero`, `one`, `full`; None is the default. RecordError for what is no name."""
     if value is None:
         return DEFAULT_ENDPOINT
-    endpoint = value.strip().lower() if isinstance(value, str) else ""
+    endpoint = value.strip().lower() if isinstance(value, str) and value.isascii() else ""
     if not _ENDPOINT.fullmatch(endpoint):
         raise RecordError.of("endpoint", value, "an endpoint such as gex_zero, gex_one or gex_full")
     return _ENDPOINT_ALIASES.get(endpoint, endpoint)

@@ -4,14 +4,16 @@ The gateway appends to the newest segment only and opens a new one at every star
 never changes again. A record is known by its segment and byte offset, which is what makes loading exactly-once.
 """
 
+import io
 import uuid
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import msgspec
+import zstandard
 
 from gex_pipeline.storage.files import write_whole
 
@@ -93,19 +95,26 @@ def name_journal(journal_dir: Path) -> None:
         write_whole(journal_dir / "journal.id", uuid.uuid4().hex[:12].encode())
 
 
+def list_archived(journal_dir: Path) -> list[int]:
+    """Return the numbers of the segments that were loaded and compressed, oldest first."""
+    return sorted(int(path.name.split(".")[0]) for path in (journal_dir / "archive").glob("[0-9]*.jsonl.zst"))
+
+
 def archived_path(journal_dir: Path, segment: int) -> Path:
     """Return where a loaded segment is kept, compressed."""
     return journal_dir / "archive" / f"{segment:08d}.jsonl.zst"
 
 
 def read_segment(path: Path, offset: int, *, is_closed: bool) -> Iterator[JournalRecord | DamagedLine]:
-    """Read a segment from a byte offset to its end.
+    """Read a segment, compressed or not, from a byte offset to its end.
 
     A last line without its line end is still being written while the segment is open; in a closed one it is what
     a dying process left, was never acknowledged, and comes out as damaged.
     """
-    with path.open("rb") as file:
-        file.seek(offset)
+    with _open(path) as file:
+        skip = offset
+        while skip and (skipped := len(file.read(min(skip, 1 << 20)))):
+            skip -= skipped
         for line in file:
             if line.endswith(b"\n"):
                 yield _read_line(line, offset)
@@ -114,6 +123,12 @@ def read_segment(path: Path, offset: int, *, is_closed: bool) -> Iterator[Journa
                     offset, offset + len(line), "torn: the writer stopped in the middle of this line", line
                 )
             offset += len(line)
+
+
+def _open(path: Path) -> IO[bytes]:
+    if path.suffix == ".zst":
+        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(path.open("rb")))
+    return path.open("rb")
 
 
 def _read_line(line: bytes, offset: int) -> JournalRecord | DamagedLine:

@@ -3,7 +3,9 @@
 import datetime as dt
 import gzip
 import json
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -20,7 +22,10 @@ from gex_pipeline.demo.sessions import Damage, Session, write_history_file
 from gex_pipeline.feeds import Feed, request_id
 from gex_pipeline.formats.columns import SNAPSHOTS_SCHEMA
 from gex_pipeline.history import assets, checks, download
+from gex_pipeline.history.download import SourceFile
+from gex_pipeline.history.obtaining import obtain
 from gex_pipeline.history.paths import Partition, Table
+from gex_pipeline.history.staging import stage
 from gex_pipeline.journal import encode_record, name_journal, segment_path
 from gex_pipeline.loader.loading import Loader
 from gex_pipeline.settings import load_settings
@@ -738,12 +743,43 @@ def test_with_a_key_the_file_comes_from_gexbots_api(world: World, monkeypatch: p
     assert_equal_to_file(world, ZERO, path)
 
 
-def test_a_file_that_is_imported_is_not_fetched_again(world: World) -> None:
+def test_a_file_is_fetched_again_only_when_it_was_announced_again(world: World) -> None:
     path = world.write(ZERO, snapshots=20, strikes=3)
     world.import_file(ZERO, path)
-    result = world.import_file(ZERO, path)
-    assert metadata(result)["history_file"]["origin"] == "already downloaded"
+    assert metadata(world.run(ZERO))["history_file"]["origin"] == "already downloaded"
     assert len(world.gexbot.requests) == 1
+    assert metadata(world.import_file(ZERO, path))["history_file"]["origin"] == "announced URL"
+    assert len(world.gexbot.requests) == 2
+
+
+def test_a_file_announced_while_another_is_fetched_is_newer_than_it(world: World) -> None:
+    first = world.write(ZERO, snapshots=20, strikes=3)
+    world.announce(ZERO, first)
+    slow = world.gexbot.signed_url(first.name, bytes_per_second=20_000)
+    world.queue(ZERO, slow)
+    with ThreadPoolExecutor(1) as pool:
+        fetching = pool.submit(obtain, world.settings, ZERO, lambda *_: None)
+        while not world.gexbot.requests:
+            time.sleep(0.01)
+        more = world.gexbot.directory / "2025-11-14_NQ_NDX_classic_gex_zero_more.json"
+        write_history_file(more, Session(feed=ZERO.feed, date=DAY, snapshots=30, strikes=3))
+        world.announce(ZERO, more)
+        fetching.result()
+    assert obtain(world.settings, ZERO, lambda *_: None).file.path.read_bytes() == more.read_bytes()
+
+
+def test_rows_that_another_run_staged_after_the_checks_are_judged_before_they_are_imported(world: World) -> None:
+    path = world.write(ZERO, snapshots=20, strikes=3)
+    world.announce(ZERO, path)
+    assert world.run(ZERO, "history_file", "staged_snapshots", "staged_strikes").success
+    wrong_day = world.gexbot.directory / "other.json"
+    write_history_file(wrong_day, Session(feed=ZERO.feed, date=NEXT_DAY.date, snapshots=20, strikes=3))
+    stage(world.settings, ZERO, SourceFile(wrong_day, "0" * 64))
+    result = world.run(ZERO, "gex_snapshots", "gex_strikes")
+    assert not result.success
+    assert "do not pass their checks" in failure(result)
+    assert "20 on another day" in failure(result)
+    assert world.query("SELECT count(*) FROM gex_snapshots") == [(0,)]
 
 
 @pytest.mark.usefixtures("short_pauses")

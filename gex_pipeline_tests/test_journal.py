@@ -14,6 +14,7 @@ from gex_pipeline.errors import JournalUnavailableError, PermanentError
 from gex_pipeline.journal import (
     DamagedLine,
     JournalRecord,
+    archived_path,
     encode_record,
     journal_id,
     list_segments,
@@ -216,6 +217,32 @@ def test_every_start_begins_a_new_segment_and_keeps_the_journals_name(tmp_path: 
     written(tmp_path, scenario, scenario)
     assert contents(tmp_path) == [line(1), line(2)]
     assert names[0] == names[1] is not None
+
+
+def test_numbers_of_archived_segments_are_not_used_again(tmp_path: Path) -> None:
+    archive = archived_path(tmp_path, 7)
+    archive.parent.mkdir()
+    archive.write_bytes(b"")
+
+    async def one(writer: JournalWriter) -> None:
+        await writer.append(line(1))
+
+    written(tmp_path, one)
+    assert list_segments(tmp_path) == [8]
+
+
+def test_an_error_of_any_kind_reaches_those_who_wait_and_the_next_append_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(writer: JournalWriter) -> None:
+        with monkeypatch.context() as broken:
+            broken.setattr(writer, "_segment_for", lambda _: 1 / 0)
+            with pytest.raises(JournalUnavailableError, match="ZeroDivisionError"):
+                await writer.append(line(1))
+        await writer.append(line(2))
+
+    written(tmp_path, scenario)
+    assert contents(tmp_path) == [line(2)]
 
 
 def test_a_second_writer_is_refused_while_the_first_one_is_open(tmp_path: Path) -> None:

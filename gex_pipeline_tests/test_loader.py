@@ -215,6 +215,40 @@ def test_an_announcement_is_queued_and_another_of_the_same_day_refreshes_its_url
     assert rows(settings, "SELECT id, announced_at FROM gex_history_queue ORDER BY date")[0] == (key, RECEIVED_MS)
 
 
+@pytest.mark.parametrize("metadata", [{"day": "x"}, "text", [1], 5, None])
+def test_an_announcement_keeps_whatever_metadata_came_with_it(settings: Settings, metadata: object) -> None:
+    announcement = {"ticker": "SPX", "endpoint": "gex_zero", "date": "2025-11-14", "url": "https://x/y"}
+    write(settings, "gex_history_url", announcement | {"metadata": metadata})
+    load(settings)
+    [(kept,)] = rows(settings, "SELECT metadata FROM gex_history_queue")
+    assert (None if kept is None else json.loads(kept)) == metadata
+
+
+def test_a_database_that_vanished_is_filled_again_from_the_archive_too(settings: Settings) -> None:
+    for segment in (1, 2, 3):
+        write(settings, "gex", snapshot(segment), segment=segment)
+    loader = load(settings)
+    loader.archive_loaded()
+    assert list_segments(settings.journal_dir) == [3]
+    before = rows(settings, "SELECT timestamp, ticker, spot_price FROM gex_snapshots ORDER BY ALL")
+    settings.database_path.unlink()
+    load(settings)
+    assert rows(settings, "SELECT timestamp, ticker, spot_price FROM gex_snapshots ORDER BY ALL") == before
+    assert len(before) == 3
+
+
+def test_a_position_inside_an_archived_segment_is_gone_on_from(settings: Settings) -> None:
+    write(settings, "gex", *(snapshot(second) for second in range(5)), segment=1)
+    write(settings, "gex", snapshot(9), segment=2)
+    loader = load(settings)
+    loader.archive_loaded()
+    second_line = len(encode_record("gex", RECEIVED_MS, msgspec.json.encode(snapshot(0))))
+    rows(settings, f"UPDATE loader_position SET segment = 1, byte_offset = {second_line}")  # noqa: S608
+    rows(settings, "DELETE FROM gex_snapshots; DELETE FROM gex_strikes")
+    load(settings)
+    assert len(rows(settings, "SELECT * FROM gex_snapshots")) == 5
+
+
 def test_loading_again_after_any_crash_loads_nothing_twice(settings: Settings) -> None:
     write(settings, "gex", *(snapshot(second) for second in range(BATCH_RECORDS + 5)))
     write(settings, "uw", ["flow-alerts", {}], ["option_trades:SPXW", TRADE])

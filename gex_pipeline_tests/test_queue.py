@@ -133,12 +133,17 @@ def test_a_failure_that_will_come_again_is_not_tried_again() -> None:
 @pytest.mark.parametrize("is_transient", [False, True])
 def test_a_request_that_was_refreshed_while_its_run_was_at_work_is_tried_again(is_transient: bool) -> None:
     run = RunState("run-1", "failed", "the link has expired", is_transient)
-    refreshed = started(attempts=MAX_ATTEMPTS, announced_at=NOW - 999)
+    refreshed = started(attempts=MAX_ATTEMPTS, announced_again=True)
     assert verdict(plan(refreshed, run=run)) == ("the link has expired", "run-1", True)
     assert verdict(plan(started(attempts=MAX_ATTEMPTS, announced_at=NOW - 1000), run=run))[2] is False
 
 
 # The sensor, with a real queue and real runs
+
+
+def test_a_request_that_was_announced_again_while_its_run_was_at_work_is_imported_once_more() -> None:
+    decided = plan(started(announced_again=True), run=RunState("run-1", "succeeded"))
+    assert (len(decided.reopened), decided.completed) == (1, [])
 
 
 class Queue:

@@ -785,9 +785,10 @@ def test_bad_records_of_another_file_day_feed_or_batch_have_another_place(tmp_pa
         history_quarantine_path(tmp_path, ZERO, DAY, "b" * 64),
         history_quarantine_path(tmp_path, ONE, DAY, "a" * 64),
         history_quarantine_path(tmp_path, ZERO, DAY + dt.timedelta(days=1), "a" * 64),
-        live_quarantine_path(tmp_path, 1, 0),
-        live_quarantine_path(tmp_path, 1, 10),
-        live_quarantine_path(tmp_path, 2, 0),
+        live_quarantine_path(tmp_path, "a", 1, 0),
+        live_quarantine_path(tmp_path, "a", 1, 10),
+        live_quarantine_path(tmp_path, "a", 2, 0),
+        live_quarantine_path(tmp_path, "b", 1, 0),
     ]
     assert len(set(places)) == len(places)
     assert places[0] == tmp_path / "gexbot" / "SPX" / "gex_zero" / "20260429-aaaaaaaaaaaa.jsonl"

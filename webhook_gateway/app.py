@@ -26,16 +26,17 @@ logger = logging.getLogger(__name__)
 
 
 def create_app(settings: Settings, *, with_loader: bool = True) -> FastAPI:
-    """Build the application. Its lifespan owns the journal and, by default, the loader process.
+    """Build the application and take the journal; its lifespan gives it back and runs the loader process.
 
     Raises:
-        PermanentError: when it starts and another gateway already writes the same journal.
+        PermanentError: another gateway already writes the same journal.
     """
+
+    journal = JournalWriter(settings.journal_dir)
+    loader = LoaderProcess(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        journal = JournalWriter(settings.journal_dir)
-        loader = LoaderProcess(settings)
         app.state.gateway = Gateway(settings, journal, loader, RateLimits(settings))
         if with_loader:
             loader.start()

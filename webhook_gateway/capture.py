@@ -77,7 +77,8 @@ async def announce_history(request: Request) -> Response:
     }
     record = {**known, "url": announced.url, "metadata": announced.metadata}
     announced_at = await _keep(gateway, "gex_history_url", msgspec.json.encode(record))
-    gateway.accepted[key] = {**known, "status": "pending", "announced_at": announced_at}
+    waiting = {"status": "pending", "attempts": 0, "last_error": None, "run_id": None}
+    gateway.accepted[key] = {**known, **waiting, "announced_at": announced_at}
     where = {"duckdb_path": str(settings.database_path), "parquet_dir": str(settings.parquet_path)}
     return json_response({"status": "queued", **known, **where}, 202)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from gex_pipeline.errors import JournalUnavailableError, PermanentError
-from gex_pipeline.journal import list_segments, name_journal, segment_path
+from gex_pipeline.journal import list_archived, list_segments, name_journal, segment_path
 from gex_pipeline.storage.files import sync
 
 SEGMENT_BYTES = 64 * 1024**2
@@ -44,7 +44,7 @@ class JournalWriter:
         self._waiting: list[bytes] = []
         self._written: asyncio.Future[None] | None = None
         self._flushing: asyncio.Task[None] | None = None
-        self.segment = max(list_segments(journal_dir), default=0)
+        self.segment = max([*list_segments(journal_dir), *list_archived(journal_dir)], default=0)
         self.size_bytes = 0
         self.last_error: str | None = None
 
@@ -77,11 +77,12 @@ class JournalWriter:
             lines, written = self._waiting, self._written
             self._waiting, self._written = [], None
             try:
-                await loop.run_in_executor(self._thread, self._write, b"".join(lines))
-            except OSError as error:
+                await loop.run_in_executor(self._thread, self._write, lines)
+            except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+                reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
                 if self.last_error is None:
-                    logger.error("the journal cannot be written, captures are refused: %s", error.strerror)  # noqa: TRY400 - the reason says it all
-                self.last_error = error.strerror or str(error)
+                    logger.error("the journal cannot be written, captures are refused: %s", reason)  # noqa: TRY400 - the reason says it all
+                self.last_error = reason
                 written.set_exception(JournalUnavailableError(f"the journal cannot be written: {self.last_error}"))
                 written.exception()
             else:
@@ -91,8 +92,9 @@ class JournalWriter:
                 written.set_result(None)
         self._flushing = None
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, lines: list[bytes]) -> None:
         """Append and sync a group; on any error leave the segment without it and begin a new one next time."""
+        data = b"".join(lines)
         file = self._segment_for(len(data))
         try:
             view = memoryview(data)

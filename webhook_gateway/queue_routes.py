@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
-from gex_pipeline.errors import FieldProblem, LeaseTimeoutError
+from gex_pipeline.errors import FieldProblem, GexError
 from webhook_gateway import openapi
 from webhook_gateway.bodies import json_response, problem
 from webhook_gateway.state import Gateway, gateway_of
@@ -41,7 +41,7 @@ async def _read(gateway: Gateway, key: int | None) -> list[dict[str, Any]]:
     """Read one request or the latest ones; none while the database does not exist yet."""
     try:
         return await asyncio.to_thread(_read_rows, gateway, key)
-    except LeaseTimeoutError as error:
+    except GexError as error:
         raise HTTPException(
             503, [{"field": "", "value": "", "expected": f"a free database: {error}"}], {"Retry-After": "2"}
         ) from error
@@ -60,7 +60,9 @@ def _read_rows(gateway: Gateway, key: int | None) -> list[dict[str, Any]]:
         if not has_table(connection, "gex_history_queue"):
             return []
         if key is None:
-            return [each.public() for each in list_requests(connection, limit=LISTED)]
+            listed = {each.id: each for each in list_requests(connection, limit=LISTED)}
+            older = [find_request(connection, known) for known in list(gateway.accepted) if known not in listed]
+            return [each.public() for each in (*listed.values(), *older) if each is not None]
         found = find_request(connection, key)
         return [found.public()] if found else []
 

@@ -13,7 +13,8 @@ from gex_pipeline.history.importing import import_staged
 from gex_pipeline.history.obtaining import obtain
 from gex_pipeline.history.partitions import PARTITIONS
 from gex_pipeline.history.paths import Partition, Table
-from gex_pipeline.history.staging import stage
+from gex_pipeline.history.staging import stage, staging_lock
+from gex_pipeline.history.verdicts import require_sound
 from gex_pipeline.settings import Settings
 from gex_pipeline.trading_days import new_york_time
 
@@ -105,8 +106,11 @@ def stage_history(context: Context, settings: dg.ResourceParam[Settings]) -> Ite
 )
 def import_history(context: Context, settings: dg.ResourceParam[Settings]) -> Iterator[dg.MaterializeResult[None]]:
     """Insert what the database does not have yet, all of it in one transaction."""
-    with permanent_failures():
-        result = import_staged(settings, Partition.parse(context.partition_key), context.run.run_id)
+    partition = Partition.parse(context.partition_key)
+    # The checks have passed, but another run of this partition may have staged another file since.
+    with permanent_failures(), staging_lock(settings, partition):
+        require_sound(settings, partition)
+        result = import_staged(settings, partition, context.run.run_id)
     counts, summary = result.counts, result.summary
     if result.unchanged_since is not None:
         outcome = f"unchanged: these bytes are import {result.unchanged_since} already"

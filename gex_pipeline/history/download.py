@@ -4,6 +4,7 @@ import ipaddress
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
@@ -49,13 +50,20 @@ class SourceFile:
         """Its size on disk."""
         return self.path.stat().st_size
 
+    @property
+    def modified_at_ms(self) -> int:
+        """Its time on disk, epoch milliseconds."""
+        return self.path.stat().st_mtime_ns // 1_000_000
+
 
 def find_source(settings: Settings, partition: Partition) -> SourceFile | None:
     """Return the partition's file when it is there and is still what its recorded checksum says."""
     for path in _candidates(settings, partition):
         recorded = _checksum_path(path)
-        if path.is_file() and recorded.is_file() and recorded.read_text().split()[0] == sha256_of(path):
-            return SourceFile(path, sha256_of(path))
+        if path.is_file() and recorded.is_file():
+            sha256 = sha256_of(path)
+            if recorded.read_text().split()[:1] == [sha256]:
+                return SourceFile(path, sha256)
     return None
 
 
@@ -142,8 +150,12 @@ def _fetch(session: requests.Session, hosts: tuple[str, ...], url: str, partial:
         total = have + int(length) if length.isdigit() else None
         if (total or 0) > MAX_DOWNLOAD_BYTES:
             raise PermanentError(f"{_shown(url)} has {total:,} bytes, more than the {MAX_DOWNLOAD_BYTES:,} allowed")
-        mark.write_text(answer.headers.get("ETag", ""))
-        with partial.open("ab" if resumed else "wb") as file:
+        if not resumed:
+            # In this order, so that the mark of one file never stands beside bytes of another.
+            mark.unlink(missing_ok=True)
+            partial.write_bytes(b"")
+            mark.write_text(answer.headers.get("ETag", ""))
+        with partial.open("ab") as file:
             for chunk in answer.raw.stream(CHUNK_BYTES, decode_content=False):
                 file.write(chunk)
                 have += len(chunk)
@@ -159,7 +171,11 @@ def _follow(
 ) -> requests.Response:
     """Open a URL, following redirects one by one so that each target is checked before it is asked."""
     for _ in range(MAX_REDIRECTS):
-        if not is_allowed_host(urlsplit(url), hosts):
+        try:
+            is_allowed = is_allowed_host(urlsplit(url), hosts)
+        except ValueError as error:
+            raise PermanentError("the history host redirects to something that is not a URL") from error
+        if not is_allowed:
             raise PermanentError(f"{_shown(url)} is on a host that GEX_HISTORY_HOSTS does not allow")
         answer = session.get(
             url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False
@@ -167,7 +183,10 @@ def _follow(
         if not answer.is_redirect:
             return answer
         answer.close()
-        url = urljoin(url, answer.headers["Location"])
+        with suppress(ValueError):
+            url = urljoin(url, answer.headers["Location"])
+            continue
+        raise PermanentError("the history host redirects to something that is not a URL")
     raise PermanentError(f"{_shown(url)} redirects more than {MAX_REDIRECTS} times")
 
 
@@ -229,9 +248,9 @@ def _interrupted(error: Exception, url: str) -> DownloadInterruptedError:
 
 
 def _shown(url: str) -> str:
-    """Return a URL without its query string."""
+    """Return a URL without its query string and user name."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}{parts.path}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _session(hosts: tuple[str, ...]) -> requests.Session:

@@ -44,6 +44,7 @@ class Plan:
     launch: list[Request] = field(default_factory=list)
     running: list[tuple[Request, str]] = field(default_factory=list)
     completed: list[tuple[Request, str]] = field(default_factory=list)
+    reopened: list[Request] = field(default_factory=list)
     failed: list[Failed] = field(default_factory=list)
 
 
@@ -84,9 +85,10 @@ def _plan_started(plan: Plan, request: Request, run: RunState | None, max_attemp
     elif run.outcome == "running":
         if request.run_id != run.run_id:
             plan.running.append((request, run.run_id))
+    elif run.outcome == "succeeded" and request.announced_again:
+        plan.reopened.append(request)
     elif run.outcome == "succeeded":
         plan.completed.append((request, run.run_id))
     else:
-        is_refreshed = request.announced_at > (request.started_at or 0)
-        try_again = is_refreshed or (run.is_transient and may_try_again)
+        try_again = request.announced_again or (run.is_transient and may_try_again)
         plan.failed.append(Failed(request, run.error, run.run_id, try_again=try_again))

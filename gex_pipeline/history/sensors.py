@@ -20,6 +20,7 @@ from gex_pipeline.storage.request_queue import (
     mark_failed,
     mark_running,
     mark_started,
+    reopen,
 )
 from gex_pipeline.storage.schema import ensure_schema
 
@@ -70,6 +71,8 @@ def _advance(instance: dg.DagsterInstance, settings: Settings) -> tuple[Plan, in
                 mark_running(connection, request.id, run_id)
             for request, run_id in plan.completed:
                 mark_completed(connection, request.id, run_id)
+            for request in plan.reopened:
+                reopen(connection, request.id)
             for each in plan.failed:
                 mark_failed(
                     connection, each.request.id, error=each.error, run_id=each.run_id, try_again=each.try_again
@@ -128,5 +131,19 @@ def _failure(instance: dg.DagsterInstance, run_id: str) -> tuple[str, bool]:
         while error is not None and error.cause is not None:
             error = error.cause
         text = error.message.strip() if error else "a step failed"
-        return text.partition(": ")[2] or text, "AssetCheck" not in text
+        if "AssetCheck" in text:
+            return _failed_checks(instance, run_id) or text, False
+        return text.partition(": ")[2] or text, True
     return "the run's process ended before the run did", True
+
+
+def _failed_checks(instance: dg.DagsterInstance, run_id: str) -> str:
+    """Return what the failed checks of a run found, in one line."""
+    found = []
+    for event in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION):
+        if event.dagster_event is None:
+            continue
+        check = event.dagster_event.asset_check_evaluation_data
+        if not check.passed:
+            found.append(f"{check.asset_key.to_user_string()} {check.check_name}: {check.description}")
+    return "; ".join(found)

@@ -12,6 +12,7 @@ from typing import IO, Self
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock
 
 from gex_pipeline.errors import MalformedFileError, RecordError
 from gex_pipeline.feeds import Feed
@@ -25,6 +26,7 @@ from gex_pipeline.storage.files import publish
 from gex_pipeline.storage.quarantine import BadRecord, history_quarantine_path, write_quarantine
 
 CHUNK_SNAPSHOTS = 1200
+LOCK_SECONDS = 600.0
 SUMMARY_KEY = b"gex_pipeline.staged"
 
 
@@ -69,6 +71,18 @@ def stage(settings: Settings, partition: Partition, source: SourceFile) -> Stage
     Raises:
         MalformedFileError: it is not a whole document of snapshots; nothing is staged.
     """
+    with staging_lock(settings, partition):
+        return _stage(settings, partition, source)
+
+
+def staging_lock(settings: Settings, partition: Partition) -> FileLock:
+    """Return the lock that keeps a partition's staged files as they are, for one run at a time."""
+    directory = partition.staged(settings, "snapshots").parent
+    directory.mkdir(parents=True, exist_ok=True)
+    return FileLock(directory / f".{partition.date:%Y%m%d}.lock", timeout=LOCK_SECONDS)
+
+
+def _stage(settings: Settings, partition: Partition, source: SourceFile) -> StagedSummary:
     intake = _Intake(partition.feed)
     targets = partition.staged(settings, "snapshots"), partition.staged(settings, "strikes")
     with ExitStack() as stack:

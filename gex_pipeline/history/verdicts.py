@@ -8,6 +8,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gex_pipeline.errors import PermanentError
 from gex_pipeline.formats.columns import SNAPSHOTS_SCHEMA, STRIKES_SCHEMA
 from gex_pipeline.history.exporting import PARQUET_COLUMNS
 from gex_pipeline.history.importing import LEASE_TIMEOUT_SECONDS
@@ -110,6 +111,26 @@ def staged_strikes_belong(settings: Settings, partition: Partition) -> Verdict:
         f"{rows:,} strikes, {orphans:,} without their snapshot",
         {"strikes": rows, "counted_by_staging": summary.strikes, "without_snapshot": orphans},
     )
+
+
+def require_sound(settings: Settings, partition: Partition) -> None:
+    """Judge the staged rows once more, right before they are imported.
+
+    Raises:
+        MalformedFileError: nothing is staged.
+        PermanentError: another run has put other rows there since they were checked, and those do not pass.
+    """
+    read_summary(partition.staged(settings, "snapshots"))
+    judged = [
+        staged_schema(settings, partition, "snapshots"),
+        staged_schema(settings, partition, "strikes"),
+        staged_bad_records(settings, partition),
+        staged_not_empty(settings, partition),
+        staged_timestamps(settings, partition),
+        staged_strikes_belong(settings, partition),
+    ]
+    if failed := [verdict.description for verdict in judged if not verdict.passed]:
+        raise PermanentError(f"the staged rows of {partition.key} do not pass their checks: {'; '.join(failed)}")
 
 
 def stored_matches_staged(settings: Settings, partition: Partition, table: Table) -> Verdict:

@@ -70,15 +70,18 @@ def main() -> int:
     lock = FileLock(settings.journal_dir / ".loader.lock")
     try:
         with lock.acquire(timeout=TAKEOVER_SECONDS):
-            _run(settings, stop, once=flags.once)
+            return 0 if _run(settings, stop, once=flags.once) else 1
     except Timeout:
         sys.stderr.write(f"loader: another loader is at work in {settings.journal_dir}; stop it first\n")
         return 1
-    return 0
 
 
-def _run(settings: Settings, stop: _Stop, *, once: bool) -> None:
-    """Load until stopped; failures are logged once per reason and retried with growing, jittered pauses."""
+def _run(settings: Settings, stop: _Stop, *, once: bool) -> bool:
+    """Load until stopped; failures are logged once per reason and retried with growing, jittered pauses.
+
+    Returns:
+        False when `once` found that the database cannot be loaded into.
+    """
     loader = Loader(settings)
     retry_seconds, told, heartbeat_ms = FIRST_RETRY_SECONDS, "", 0
     while True:
@@ -102,9 +105,9 @@ def _run(settings: Settings, stop: _Stop, *, once: bool) -> None:
             heartbeat_ms = epoch_ms()
             _tell(settings, loader, error)
         if stopping and (error or not loaded):
-            return
-        if once and not loaded and not error:
-            return
+            return True
+        if once and (error or not loaded):
+            return error is None
         if error:
             stop.wait(retry_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             retry_seconds = min(retry_seconds * 2, LONGEST_RETRY_SECONDS)

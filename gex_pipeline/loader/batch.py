@@ -37,7 +37,7 @@ class Announcement(msgspec.Struct):
     endpoint: str
     date: dt.date
     url: str
-    metadata: msgspec.Raw | None = None
+    metadata: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _announcement = msgspec.json.Decoder(Announcement)

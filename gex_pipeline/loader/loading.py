@@ -15,6 +15,7 @@ from gex_pipeline.journal import (
     JournalRecord,
     archived_path,
     journal_id,
+    list_archived,
     list_segments,
     read_segment,
     segment_path,
@@ -75,7 +76,7 @@ class Loader:
         for record in records:
             batch.add(record)
         if batch.bad:
-            path = live_quarantine_path(self.settings.quarantine_dir, start.segment, start.byte_offset)
+            path = live_quarantine_path(self.settings.quarantine_dir, journal, start.segment, start.byte_offset)
             write_quarantine(path, batch.bad)
             logger.warning("%d records went to %s; the first: %s", len(batch.bad), path, batch.bad[0].reason)
         self._commit(journal, batch, end=Position(start.segment, records[-1].end))
@@ -103,14 +104,19 @@ class Loader:
             return read_position(connection, journal)
 
     def _read_batch(self, position: Position) -> tuple[Position, Records]:
-        """Return where the next lines begin and the lines; a segment is left only when it has a successor."""
-        segments = list_segments(self.settings.journal_dir)
-        for segment in segments:
+        """Return where the next lines begin and the lines; a segment is left only when it has a successor.
+
+        Archived segments are read as well, so a database that was lost or replaced by an older one is filled again.
+        """
+        journal_dir = self.settings.journal_dir
+        paths = {segment: archived_path(journal_dir, segment) for segment in list_archived(journal_dir)}
+        paths |= {segment: segment_path(journal_dir, segment) for segment in list_segments(journal_dir)}
+        for segment in sorted(paths):
             if segment < position.segment:
                 continue
             offset = position.byte_offset if segment == position.segment else 0
             lines: Iterable[JournalRecord | DamagedLine] = read_segment(
-                segment_path(self.settings.journal_dir, segment), offset, is_closed=segment != segments[-1]
+                paths[segment], offset, is_closed=segment != max(paths)
             )
             if records := list(islice(lines, BATCH_RECORDS)):
                 return Position(segment, offset), records
@@ -155,7 +161,7 @@ def _insert(connection: duckdb.DuckDBPyConnection, journal: str, batch: Batch) -
         connection.execute(_INSERT_TRADES)
     for received_at_ms, announced in batch.announcements:
         feed = Feed(announced.ticker, announced.endpoint)
-        metadata = None if announced.metadata is None else bytes(announced.metadata).decode()
+        metadata = None if bytes(announced.metadata) == b"null" else bytes(announced.metadata).decode()
         request_queue.announce(
             connection, feed, announced.date, url=announced.url, metadata=metadata, announced_at_ms=received_at_ms
         )

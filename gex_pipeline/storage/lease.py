@@ -100,6 +100,7 @@ def _create(database: Path, config: dict[str, Any]) -> None:
     beside = database.with_name(f".{database.name}.new")
     beside.unlink(missing_ok=True)
     duckdb.connect(beside, config={**config, "storage_compatibility_version": NEW_FILE_STORAGE_VERSION}).close()
+    beside.chmod(0o600)  # open requests keep their signed links in it
     sync(beside)
     beside.replace(database)
     sync(database.parent)

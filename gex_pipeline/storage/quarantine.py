@@ -31,9 +31,9 @@ def history_quarantine_path(root: Path, feed: Feed, date: dt.date, sha256: str) 
     return root / "gexbot" / feed.ticker / feed.endpoint / f"{date:%Y%m%d}-{sha256[:12]}.jsonl"
 
 
-def live_quarantine_path(root: Path, segment: int, offset: int) -> Path:
+def live_quarantine_path(root: Path, journal: str, segment: int, offset: int) -> Path:
     """Return where the bad records of the journal batch that begins at this offset go."""
-    return root / "live" / f"{segment:08d}-{offset:012d}.jsonl"
+    return root / "live" / journal / f"{segment:08d}-{offset:012d}.jsonl"
 
 
 def write_quarantine(path: Path, records: Sequence[BadRecord]) -> None:
@@ -49,3 +49,4 @@ def write_quarantine(path: Path, records: Sequence[BadRecord]) -> None:
         for bad in records
     )
     write_whole(path, b"\n".join(lines) + b"\n")
+    path.chmod(0o600)  # an announcement that could not be read may hold a signed link

@@ -18,7 +18,7 @@ PENDING, STARTED, COMPLETED, FAILED = "pending", "started", "completed", "failed
 OPEN = (PENDING, STARTED)
 _PUBLIC_COLUMNS = (
     "id, ticker, endpoint, date, status, attempts, last_error, run_id, "
-    "announced, announced_at, started_at, finished_at"
+    "announced, announced_at, started_at, finished_at, coalesce(announced_again, false) AS announced_again"
 )
 
 
@@ -31,6 +31,7 @@ class Request:
         attempts: how often a run was started since the last announcement that opened it.
         last_error: why the last attempt failed; never holds a URL's query string.
         run_id: the Dagster run of the last attempt.
+        announced_again: it was announced once more since its run was started.
     """
 
     id: int
@@ -45,6 +46,7 @@ class Request:
     announced_at: int
     started_at: int | None
     finished_at: int | None
+    announced_again: bool = False
 
     @property
     def feed(self) -> Feed:
@@ -69,6 +71,7 @@ def announce(
     key = request_id(feed, date)
     connection.execute(
         "UPDATE gex_history_queue SET url = ?, metadata = ?, announced = announced + 1, announced_at = ?, "
+        "announced_again = status = 'started', "
         "attempts = CASE WHEN status IN ('completed', 'failed') THEN 0 ELSE attempts END, "
         "last_error = CASE WHEN status = 'completed' THEN NULL ELSE last_error END, "
         "finished_at = CASE WHEN status = 'started' THEN finished_at END, "
@@ -119,6 +122,7 @@ def mark_started(connection: duckdb.DuckDBPyConnection, key: int, started_at_ms:
     """Count an attempt of a pending request."""
     connection.execute(
         "UPDATE gex_history_queue SET status = 'started', attempts = attempts + 1, run_id = NULL, started_at = ?, "
+        "announced_again = false, "
         "finished_at = NULL WHERE id = ? AND status = 'pending'",
         [started_at_ms, key],
     )
@@ -135,6 +139,15 @@ def mark_completed(connection: duckdb.DuckDBPyConnection, key: int, run_id: str)
         "UPDATE gex_history_queue SET status = 'completed', run_id = ?, last_error = NULL, finished_at = ?, "
         "url = CASE WHEN contains(url, '?') THEN NULL ELSE url END WHERE id = ? AND status = 'started'",
         [run_id, epoch_ms(), key],
+    )
+
+
+def reopen(connection: duckdb.DuckDBPyConnection, key: int) -> None:
+    """Make a request pending anew whose file was announced again while it was imported."""
+    connection.execute(
+        "UPDATE gex_history_queue SET status = 'pending', attempts = 0, last_error = NULL, finished_at = NULL "
+        "WHERE id = ? AND status = 'started'",
+        [key],
     )
 
 

@@ -77,6 +77,7 @@ TABLES: dict[str, dict[str, str]] = {
         "run_id": "VARCHAR",
         "announced": "INTEGER",
         "announced_at": "BIGINT",
+        "announced_again": "BOOLEAN DEFAULT false",
         "started_at": "BIGINT",
         "finished_at": "BIGINT",
     },
