@@ -64,6 +64,7 @@ class DamagedLine:
 def encode_record(kind: Kind, received_at_ms: int, body: bytes) -> bytes:
     """Return the line for one capture. `body` must be valid JSON: line breaks can then only stand between tokens."""
     flat = body.translate(_LINE_BREAKS) if b"\n" in body or b"\r" in body else body
+    flat = flat.strip(b" \t")  # as the reader's decoder gives it back
     head = b'{"received_at":%d,"kind":"%b","crc32":%d,"body":' % (received_at_ms, kind.encode(), zlib.crc32(flat))
     return b"%b%b}\n" % (head, flat)
 

@@ -66,6 +66,7 @@ def test_captures_are_taken_while_the_database_is_held_and_loaded_afterwards(tmp
         assert (checks["journal"]["ok"], checks["loader"]["ok"]) == (True, False)
         assert f"PID {holder}" in checks["loader"]["error"]
         assert checks["backlog"]["bytes"] > 0
+        assert checks["backlog"]["age_seconds"] > 3
         assert queue.status_code == 503
         assert int(queue.headers["Retry-After"]) > 0
         assert latencies[int(len(latencies) * 0.95)] < P95_SECONDS
@@ -77,3 +78,13 @@ def test_captures_are_taken_while_the_database_is_held_and_loaded_afterwards(tmp
         stored = [*gateway.rows(snapshots), *gateway.rows(messages)]
         assert [whole for whole, _ in stored] == [distinct for _, distinct in stored]
         assert sum(whole for whole, _ in stored) == len(latencies)
+
+
+def test_a_gateway_stops_soon_although_the_database_is_held(tmp_path: Path) -> None:
+    with running_gateway(tmp_path / "data") as gateway:
+        wait_until(lambda: gateway.ready()["status"] == "ready", 10)
+        with held(gateway.data_dir / "gex_data.db"):
+            assert requests.post(f"{gateway.url}/uw", json=["alerts", {}], timeout=30).ok
+            wait_until(lambda: gateway.ready()["status"] == "degraded", HOLD_SECONDS)
+            assert gateway.stop() == 0
+            assert "killing it" not in gateway.log

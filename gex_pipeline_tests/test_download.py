@@ -370,6 +370,22 @@ def test_redirects_have_an_end(host: GexBotStandIn, fetch: Download) -> None:
     assert len(host.requests) == 5
 
 
+@pytest.mark.parametrize("target", ["http://127.0.0.1:abc/x?sig=SECRET", "http://127.0.0.1:99999/x?sig=SECRET"])
+def test_a_redirect_to_what_is_no_url_is_a_permanent_failure(
+    host: GexBotStandIn, fetch: Download, target: str
+) -> None:
+    with pytest.raises(PermanentError) as refused:
+        fetch(host.signed_url(NAME, redirect_to=target))
+    assert "SECRET" not in str(refused.value)
+
+
+def test_a_user_name_and_password_in_a_url_are_not_shown(settings: Settings) -> None:
+    url = "https://someone:SECRET@hist.gex.bot/a.json?sig=SECRET"
+    with pytest.raises(PermanentError, match=r"^https://hist\.gex\.bot/a\.json is on a host") as refused:
+        download(settings, PARTITION, url, lambda *_: None)
+    assert "SECRET" not in shown(refused.value)
+
+
 REFUSED_URLS = [
     "https://example.com/a.json?sig=SECRET",
     "http://hist.gex.bot/a.json?sig=SECRET",

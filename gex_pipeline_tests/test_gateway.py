@@ -700,3 +700,44 @@ def test_a_flag_wins_over_its_variable_and_the_new_variable_over_the_old(tmp_pat
     assert "GEX_PORT=-1" in refused_start(tmp_path, "--port=-1", GEX_PORT="-2", PORT="-3")
     assert "GEX_PORT=-2" in refused_start(tmp_path, GEX_PORT="-2", PORT="-3")
     assert "GEX_PORT=-3" in refused_start(tmp_path, PORT="-3")
+
+
+def test_a_log_folder_that_cannot_be_written_stops_the_start_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    refused_start(tmp_path, "--port", str(free_port()), "--log-dir", "file/logs")
+
+
+def test_a_certificate_that_cannot_be_read_stops_the_start_with_one_line(tmp_path: Path) -> None:
+    for name in ("cert.pem", "key.pem"):
+        (tmp_path / name).write_bytes(b"")
+    refused_start(tmp_path, "--port", str(free_port()), "--ssl-certfile", "cert.pem", "--ssl-keyfile", "key.pem")
+
+
+def test_a_port_that_is_no_number_stops_the_start_with_one_line(tmp_path: Path) -> None:
+    refused_start(tmp_path, "--port", "eighty")
+
+
+def test_an_id_of_any_length_is_answered_in_the_same_shape(gateway: GatewayProcess) -> None:
+    answer = get(gateway, f"/gex_history_queue/{10**40}")
+    assert answer.status_code in {400, 404}
+    assert len(problems(answer)) == 1
+
+
+def test_a_body_that_ends_with_a_line_break_reaches_its_table(gateway: GatewayProcess) -> None:
+    body = b' {"timestamp": 1763130602, "ticker": "BLANKS",\n "spot": 1.5}\r\n'
+    answer = requests.post(f"{gateway.url}/gex", data=body, headers={"Content-Type": "application/json"}, timeout=30)
+    assert answer.status_code == 202
+    gateway.wait_until_loaded(30)
+    assert gateway.rows("SELECT spot_price FROM gex_snapshots WHERE ticker = 'BLANKS'") == [(1.5,)]
+
+
+def test_requests_that_are_not_loaded_yet_are_listed_last_announced_first(gateway: GatewayProcess) -> None:
+    loader = gateway.loader_id()
+    assert loader is not None
+    os.kill(loader, signal.SIGSTOP)
+    try:
+        urls = [f"https://hist.gex.bot/2025-05-{day:02d}_ORDER_classic.json" for day in (1, 2, 3)]
+        ids = [post(gateway, "/gex_history_url", {"url": url}).json()["id"] for url in urls]
+        assert [each["id"] for each in get(gateway, "/gex_history_queue").json()][:3] == ids[::-1]
+    finally:
+        os.kill(loader, signal.SIGCONT)

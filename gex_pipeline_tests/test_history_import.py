@@ -503,6 +503,14 @@ def test_one_percent_of_bad_records_fails_the_partition_and_only_it_until_a_corr
     assert len(world.quarantined()) == 2
 
 
+def test_what_failed_its_checks_is_not_imported_by_running_the_import_alone(world: World) -> None:
+    world.import_file(ZERO, world.write(ZERO, damage=spoiling(17, 170)))
+    result = world.run(ZERO, "gex_snapshots", "gex_strikes")
+    assert "2 of 200 records are bad" in failure(result)
+    assert retries(result) == 0
+    assert world.stored("snapshots") == []
+
+
 def test_a_failed_check_is_on_record_for_its_partition(world: World) -> None:
     world.import_file(ZERO, world.write(ZERO, damage=spoiling(1)))
     world.import_file(NEXT_DAY, world.write(NEXT_DAY))

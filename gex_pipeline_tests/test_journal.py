@@ -21,6 +21,7 @@ from gex_pipeline.journal import (
     read_segment,
     segment_path,
 )
+from gex_pipeline.storage import files
 from webhook_gateway import journal_writer
 from webhook_gateway.journal_writer import JournalWriter
 
@@ -243,6 +244,57 @@ def test_an_error_of_any_kind_reaches_those_who_wait_and_the_next_append_works(
 
     written(tmp_path, scenario)
     assert contents(tmp_path) == [line(2)]
+
+
+@pytest.mark.parametrize("body", [b'{"a":1}\n', b'  {"a":1}', b'{\r\n "a":1}\r\n', b'\t{"a":1} \t'])
+def test_blanks_around_a_body_are_no_damage(tmp_path: Path, body: bytes) -> None:
+    path = segment_path(tmp_path, 1)
+    path.write_bytes(encode_record("gex", 1, body))
+    [record] = read(path)
+    assert isinstance(record, JournalRecord)
+    assert msgspec.json.decode(record.body) == {"a": 1}
+
+
+def test_a_folder_sync_that_failed_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    failures, sync = [OSError(errno.EIO, "Input/output error")], files.sync
+
+    def once(path: Path) -> None:
+        if failures:
+            raise failures.pop()
+        synced.append(path)
+        sync(path)
+
+    async def scenario(writer: JournalWriter) -> None:
+        monkeypatch.setattr(journal_writer, "sync", once)
+        with pytest.raises(JournalUnavailableError):
+            await writer.append(line(0))
+        await writer.append(line(1))
+        assert synced == [tmp_path]
+
+    written(tmp_path, scenario)
+
+
+def test_an_error_on_closing_does_not_stop_later_appends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    close = os.close
+
+    async def scenario(writer: JournalWriter) -> None:
+        await writer.append(line(0))
+        failing = {writer._file}
+
+        def close_badly(file: int) -> None:
+            close(file)
+            if file in failing:
+                failing.clear()
+                raise OSError(errno.EIO, "Input/output error")
+
+        fail_once(monkeypatch, "fdatasync")
+        monkeypatch.setattr(os, "close", close_badly)
+        with pytest.raises(JournalUnavailableError):
+            await writer.append(line(1))
+        await writer.append(line(2))
+
+    written(tmp_path, scenario)
 
 
 def test_a_second_writer_is_refused_while_the_first_one_is_open(tmp_path: Path) -> None:

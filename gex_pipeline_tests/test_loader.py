@@ -361,6 +361,21 @@ def test_no_record_can_hold_up_those_that_come_after_it(settings: Settings, monk
     assert bad["reason"] == "ZeroDivisionError: nobody thought of this"
 
 
+def test_a_row_that_the_users_own_table_refuses_is_put_aside_and_the_rest_is_loaded(settings: Settings) -> None:
+    rows(settings, "CREATE TABLE gex_snapshots (timestamp BIGINT, ticker VARCHAR, UNIQUE (timestamp, ticker))")
+    one = snapshot(1, endpoint="gex_one")
+    write(settings, "gex", snapshot(0), snapshot(1), one, snapshot(2))
+    load(settings)
+    assert rows(settings, "SELECT timestamp - 1763130600000, endpoint FROM gex_snapshots ORDER BY ALL") == [
+        (0, "gex_zero"),
+        (1000, "gex_zero"),
+        (2000, "gex_zero"),
+    ]
+    [bad] = quarantined(settings)
+    assert json.loads(bad["record"]) == one
+    assert "the database refused it: " in bad["reason"]
+
+
 def test_a_message_with_a_bad_trade_is_kept_as_a_message(settings: Settings) -> None:
     write(settings, "uw", ["option_trades:SPXW", TRADE | {"price": "four"}], ["option_trades:SPXW", TRADE])
     load(settings)

@@ -4,6 +4,7 @@ import argparse
 import logging
 import signal
 import socket
+import ssl
 import sys
 from pathlib import Path
 
@@ -25,6 +26,9 @@ def main() -> int:
     try:
         settings = load_settings(**vars(parser().parse_args()))
         require_writable(settings.journal_dir)
+        if settings.log_dir is not None:
+            require_writable(settings.log_dir)
+        require_certificate(settings)
         listener = listen(settings)
     except SettingsError as error:
         sys.stderr.write(f"webhook_gateway: {error}\n")
@@ -36,6 +40,25 @@ def main() -> int:
         sys.stderr.write(f"webhook_gateway: {error}\n")
         return 1
     return 0
+
+
+def require_certificate(settings: Settings) -> None:
+    """Read the certificate and its key, when they are set, before anything else is started.
+
+    Raises:
+        SettingsError: they cannot be read or do not belong together.
+    """
+    if settings.ssl_certfile is None:
+        return
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+            settings.ssl_certfile, settings.ssl_keyfile
+        )
+    except OSError as error:
+        reason = error.strerror or error
+        raise SettingsError(
+            f"GEX_SSL_CERTFILE={settings.ssl_certfile} cannot be used with its key: {reason}"
+        ) from error
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -83,11 +106,11 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line's flags."""
     flags = argparse.ArgumentParser(prog="python -m webhook_gateway", description=__doc__)
     flags.add_argument("--host", help="address to listen on (127.0.0.1)")
-    flags.add_argument("--port", type=int, help="port to listen on (8877)")
+    flags.add_argument("--port", help="port to listen on (8877)")
     flags.add_argument("--data-dir", type=Path, help="folder of the journal and the database (data)")
     flags.add_argument("--log-level", help="debug, info, warning or error (info)")
     flags.add_argument("--log-dir", type=Path, help="folder for gateway.log and loader.log")
-    flags.add_argument("--timeout-keep-alive", type=int, metavar="SECONDS", help="idle connections are closed (75)")
+    flags.add_argument("--timeout-keep-alive", metavar="SECONDS", help="idle connections are closed (75)")
     flags.add_argument("--ssl-certfile", type=Path, help="certificate chain, PEM")
     flags.add_argument("--ssl-keyfile", type=Path, help="its private key, PEM")
     return flags

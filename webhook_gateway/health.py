@@ -69,7 +69,7 @@ def _checks(gateway: Gateway) -> dict[str, dict[str, Any]]:
 def _backlog(gateway: Gateway, loader: LoaderStatus | None) -> tuple[int, int | None]:
     """Return the bytes that are not loaded yet, and since when the oldest wait (epoch ms; None: none).
 
-    The age is taken from the loader's last word, so it is never shorter than the true one.
+    The age is counted from when the loader last was up to date, so it is never shorter than the true one.
     """
     journal_dir = gateway.settings.journal_dir
     segment = loader.segment if loader and loader.segment is not None else 0
@@ -87,5 +87,5 @@ def _backlog(gateway: Gateway, loader: LoaderStatus | None) -> tuple[int, int | 
         if behind > 0:
             waiting += behind
             if oldest_ms is None:
-                oldest_ms = loader.at_ms if loader and loader.segment is not None else int(stat.st_mtime * 1000)
+                oldest_ms = loader.current_ms if loader and loader.current_ms else int(stat.st_mtime * 1000)
     return waiting, oldest_ms

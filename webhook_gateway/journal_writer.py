@@ -122,10 +122,16 @@ class JournalWriter:
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
             self.size_bytes = 0
             self._opened_at = now
-            sync(self._dir)
+            try:
+                sync(self._dir)
+            except OSError:
+                # A segment whose name may be lost is not used.
+                self._close_segment()
+                raise
         return self._file
 
     def _close_segment(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):  # what was answered is synced, whatever closing says
+                os.close(file)

@@ -1,9 +1,9 @@
 """What became of announced history files."""
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, HTTPException, Path, Request
 from fastapi.responses import Response
 
 from gex_pipeline.errors import FieldProblem, GexError
@@ -23,11 +23,11 @@ async def list_queue(request: Request) -> Response:
     gateway = gateway_of(request)
     stored = {each["id"]: each for each in await _read(gateway, None)}
     fresh = _not_loaded_yet(gateway, stored)
-    return json_response([*fresh.values(), *(each for key, each in stored.items() if key not in fresh)])
+    return json_response([*reversed(fresh.values()), *(each for key, each in stored.items() if key not in fresh)])
 
 
 @router.get("/gex_history_queue/{request_id}", responses=openapi.queue_answers())
-async def show_request(request: Request, request_id: int) -> Response:
+async def show_request(request: Request, request_id: Annotated[int, Path(ge=0, lt=2**53)]) -> Response:
     """Show one announced history file: pending, started, completed or failed, with attempts, last error, run id."""
     gateway = gateway_of(request)
     stored = {each["id"]: each for each in await _read(gateway, request_id)}

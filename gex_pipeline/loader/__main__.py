@@ -24,6 +24,7 @@ FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 30.0
 HEARTBEAT_SECONDS = 2.0
 TAKEOVER_SECONDS = 15.0
+STOPPING_LEASE_SECONDS = 1.0
 
 logger = logging.getLogger("gex_pipeline.loader")
 
@@ -84,10 +85,13 @@ def _run(settings: Settings, stop: _Stop, *, once: bool) -> bool:
     """
     loader = Loader(settings)
     retry_seconds, told, heartbeat_ms = FIRST_RETRY_SECONDS, "", 0
+    current_ms: int | None = None
     while True:
         stop.wait(0)
         stopping = stop.is_set
         loaded, error = 0, None
+        if stopping:
+            loader.lease_timeout_seconds = STOPPING_LEASE_SECONDS
         try:
             loaded = loader.load_next()
             loader.archive_loaded()
@@ -96,6 +100,7 @@ def _run(settings: Settings, stop: _Stop, *, once: bool) -> bool:
         except Exception as failure:
             logger.exception("loading failed; trying again")
             error = f"{type(failure).__name__}: {failure}"
+        current_ms = current_ms if error else epoch_ms()
         if error and error != told:
             logger.warning("not loaded yet, trying again: %s", error)
         if told and not error:
@@ -103,7 +108,7 @@ def _run(settings: Settings, stop: _Stop, *, once: bool) -> bool:
         told = error or ""
         if loaded or error or epoch_ms() - heartbeat_ms > HEARTBEAT_SECONDS * 1000:
             heartbeat_ms = epoch_ms()
-            _tell(settings, loader, error)
+            _tell(settings, loader, current_ms, error)
         if stopping and (error or not loaded):
             return True
         if once and (error or not loaded):
@@ -117,7 +122,7 @@ def _run(settings: Settings, stop: _Stop, *, once: bool) -> bool:
             stop.wait(0 if loaded == BATCH_RECORDS else IDLE_SECONDS)
 
 
-def _tell(settings: Settings, loader: Loader, error: str | None) -> None:
+def _tell(settings: Settings, loader: Loader, current_ms: int | None, error: str | None) -> None:
     """Leave word for the gateway's readiness answer."""
     position = loader.position
     status = LoaderStatus(
@@ -125,6 +130,7 @@ def _tell(settings: Settings, loader: Loader, error: str | None) -> None:
         at_ms=epoch_ms(),
         segment=position.segment if position else None,
         byte_offset=position.byte_offset if position else None,
+        current_ms=current_ms,
         error=error,
     )
     try:

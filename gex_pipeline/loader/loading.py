@@ -27,11 +27,13 @@ from gex_pipeline.storage import request_queue
 from gex_pipeline.storage.files import publish
 from gex_pipeline.storage.lease import lease, transaction
 from gex_pipeline.storage.lineage import ImportCounts, add_to_segment, segment_import_id
-from gex_pipeline.storage.quarantine import live_quarantine_path, write_quarantine
+from gex_pipeline.storage.quarantine import BadRecord, live_quarantine_path, write_quarantine
 from gex_pipeline.storage.schema import ensure_schema
 from gex_pipeline.storage.snapshots import insert_new
 
 BATCH_RECORDS = 1000
+# A row breaks a rule of the user's own table; a full disk or a lock is none of these.
+REFUSED_ROWS = (duckdb.DataError, duckdb.IntegrityError)
 
 # A trade that is sent again has the same id and time, so only that stretch of time is looked at.
 _INSERT_TRADES = """
@@ -53,7 +55,7 @@ class Loader:
     """Loads one journal folder into one database, exactly once, whoever else tries to."""
 
     settings: Settings
-    lease_timeout_seconds: float = 10.0
+    lease_timeout_seconds: float = 5.0
     position: Position | None = None
 
     def load_next(self) -> int:
@@ -72,14 +74,11 @@ class Loader:
         start, records = self._read_batch(self.position)
         if not records:
             return 0
-        batch = Batch(start.segment)
-        for record in records:
-            batch.add(record)
-        if batch.bad:
-            path = live_quarantine_path(self.settings.quarantine_dir, journal, start.segment, start.byte_offset)
-            write_quarantine(path, batch.bad)
-            logger.warning("%d records went to %s; the first: %s", len(batch.bad), path, batch.bad[0].reason)
-        self._commit(journal, batch, end=Position(start.segment, records[-1].end))
+        try:
+            self._load(journal, start.segment, records)
+        except REFUSED_ROWS:
+            for record in records:
+                self._load_alone(journal, start.segment, record)
         return len(records)
 
     def archive_loaded(self) -> None:
@@ -97,6 +96,32 @@ class Loader:
                         zstandard.ZstdCompressor(level=3).copy_stream(lines, archive)
                     target.chmod(0o600)
             source.unlink()
+
+    def _load(self, journal: str, segment: int, records: Records) -> None:
+        batch = Batch(segment)
+        for record in records:
+            batch.add(record)
+        self._quarantine(journal, batch)
+        self._commit(journal, batch, end=Position(segment, records[-1].end))
+
+    def _load_alone(self, journal: str, segment: int, record: JournalRecord | DamagedLine) -> None:
+        """Load one record of a batch that the database refused; the one it refuses again is put aside."""
+        try:
+            self._load(journal, segment, [record])
+        except REFUSED_ROWS as error:
+            batch = Batch(segment)
+            content = record.content if isinstance(record, DamagedLine) else record.body
+            batch.bad.append(BadRecord(record.offset, f"the database refused it: {error}", content))
+            self._quarantine(journal, batch)
+            self._commit(journal, batch, end=Position(segment, record.end))
+
+    def _quarantine(self, journal: str, batch: Batch) -> None:
+        if not batch.bad:
+            return
+        first = batch.bad[0]
+        path = live_quarantine_path(self.settings.quarantine_dir, journal, batch.segment, first.position)
+        write_quarantine(path, batch.bad)
+        logger.warning("%d records went to %s; the first: %s", len(batch.bad), path, first.reason)
 
     def _read_position(self, journal: str) -> Position:
         with self._lease("read the loader's position") as connection:

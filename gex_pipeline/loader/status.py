@@ -13,6 +13,7 @@ class LoaderStatus(msgspec.Struct):
         at_ms: when it wrote this, epoch milliseconds UTC.
         segment: of its position; None before the position is known.
         byte_offset: of its position.
+        current_ms: when it last loaded something or found nothing to load, epoch milliseconds UTC; None: never.
         error: why the last attempt failed, None when it did not.
     """
 
@@ -20,6 +21,7 @@ class LoaderStatus(msgspec.Struct):
     at_ms: int
     segment: int | None
     byte_offset: int | None
+    current_ms: int | None
     error: str | None
 
 

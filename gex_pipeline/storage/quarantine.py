@@ -32,7 +32,7 @@ def history_quarantine_path(root: Path, feed: Feed, date: dt.date, sha256: str) 
 
 
 def live_quarantine_path(root: Path, journal: str, segment: int, offset: int) -> Path:
-    """Return where the bad records of the journal batch that begins at this offset go."""
+    """Return where bad records of a journal batch go, of which the first is at this offset."""
     return root / "live" / journal / f"{segment:08d}-{offset:012d}.jsonl"
 
 
