@@ -1,0 +1,88 @@
+"""`gex up`: one command that runs everything, keeps it running and stops all of it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+
+from gex_pipeline_tests.processes import clean_environment, free_port, wait_until
+
+START_SECONDS = 90.0
+
+
+@contextmanager
+def up(data_dir: Path, *flags: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `gex up` in a folder of its own, its messages in `up.log` beside the data."""
+    command = [sys.executable, "-m", "gex_pipeline.cli", "up", "--data-dir", str(data_dir), *flags]
+    with (data_dir.parent / "up.log").open("ab") as log:
+        process = subprocess.Popen(command, cwd=data_dir.parent, env=clean_environment(), stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(90)
+
+
+def answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+def processes_naming(text: str) -> set[int]:
+    """Return the processes whose command line or environment names a text."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            told = (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes()
+        except OSError:
+            continue
+        if text.encode() in told and int(folder.name) != os.getpid():
+            found.add(int(folder.name))
+    return found
+
+
+def test_everything_starts_is_kept_running_and_stops_without_leaving_anything(tmp_path: Path) -> None:
+    data_dir, port, dagster_port = tmp_path / "data", free_port(), free_port()
+    ready = f"http://127.0.0.1:{port}/ready"
+    with up(data_dir, "--port", str(port), "--dagster-port", str(dagster_port)) as process:
+        wait_until(lambda: answers(ready), START_SECONDS)
+        wait_until(lambda: answers(f"http://127.0.0.1:{dagster_port}/server_info"), START_SECONDS)
+        log = tmp_path / "up.log"
+        wait_until(lambda: f"http://127.0.0.1:{dagster_port}" in log.read_text(), START_SECONDS)
+
+        ports = ["--port", str(free_port()), "--dagster-port", str(free_port())]
+        again = [sys.executable, "-m", "gex_pipeline.cli", "up", "--data-dir", str(data_dir), *ports]
+        second = subprocess.run(again, env=clean_environment(), capture_output=True, text=True, check=False)
+        assert second.returncode == 2
+        assert second.stderr == f"gex: gex up already runs on {data_dir}; stop it first\n"
+
+        loader = requests.get(ready, timeout=5).json()["checks"]["loader"]["process"]
+        gateway = int(Path(f"/proc/{loader}/status").read_text().split("PPid:")[1].split()[0])
+        os.kill(gateway, signal.SIGKILL)
+        wait_until(lambda: not answers(ready), 10)
+        wait_until(lambda: answers(ready), 30)
+        assert "gateway ended; starting it again" in log.read_text()
+
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    assert "Traceback" not in log.read_text()
+    assert processes_naming(str(data_dir)) == set()
+
+
+def test_a_port_that_is_taken_stops_the_start_with_one_line(tmp_path: Path) -> None:
+    for flag, variable in (("--port", "GEX_PORT"), ("--dagster-port", "GEX_DAGSTER_PORT")):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = str(taken.getsockname()[1])
+            ports = {"--port": str(free_port()), "--dagster-port": str(free_port())} | {flag: port}
+            with up(tmp_path / "data", *(word for pair in ports.items() for word in pair)) as process:
+                assert process.wait(60) == 2
+        assert f"gex: {variable}={port}: cannot listen on 127.0.0.1:{port}: " in (tmp_path / "up.log").read_text()
+    assert len((tmp_path / "up.log").read_text().splitlines()) == 2
