@@ -28,11 +28,12 @@ concurrency:
 run_queue:
   dequeue_interval_seconds: 1
 
-# Notices runs that never start or run too long (GEX_IMPORT_TIMEOUT).
+# Notices runs that never start or run too long (GEX_IMPORT_TIMEOUT), and gives back what dead runs held of a pool.
 run_monitoring:
   enabled: true
   start_timeout_seconds: 180
   poll_interval_seconds: 10
+  free_slots_after_run_end_seconds: 10
 
 # Sensor ticks come every two seconds; the uneventful ones need not be kept.
 retention:

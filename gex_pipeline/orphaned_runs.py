@@ -21,6 +21,7 @@ def close_orphaned_runs(instance: dg.DagsterInstance) -> list[str]:
     orphaned = [run for run in runs if GRPC_INFO_TAG in run.tags]
     for run in orphaned:
         instance.report_run_failed(run, "The run was cut off when the system stopped.")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
     return [run.run_id for run in orphaned]
 
 

@@ -760,6 +760,30 @@ def test_a_file_is_fetched_again_only_when_it_was_announced_again(world: World) 
     assert len(world.gexbot.requests) == 2
 
 
+def use_the_api(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "API_PAUSE_SECONDS", 0.0)
+    api = {"gexbot_api_key": "demo-key", "gexbot_api_url": f"{world.gexbot.base_url}/v2"}
+    world.settings = load_settings(data_dir=world.settings.data_dir, history_hosts=world.gexbot.host, **api)
+
+
+def test_a_file_that_came_truncated_is_fetched_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_the_api(world, monkeypatch)
+    path = world.write(ZERO, snapshots=20, strikes=2)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-300])
+    assert "download it again" in failure(world.run(ZERO))
+    path.write_bytes(whole)
+    assert world.run(ZERO).success
+
+
+def test_a_file_put_in_place_is_taken_when_the_api_has_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_the_api(world, monkeypatch)
+    place = ZERO.source(world.settings)
+    place.parent.mkdir(parents=True)
+    world.write(ZERO, snapshots=20, strikes=2).rename(place.with_name(f"{place.name}.json"))
+    assert metadata(world.run(ZERO))["history_file"]["origin"] == "put in place by hand"
+
+
 def test_a_file_announced_while_another_is_fetched_is_newer_than_it(world: World) -> None:
     first = world.write(ZERO, snapshots=20, strikes=3)
     world.announce(ZERO, first)

@@ -31,7 +31,7 @@ from gex_pipeline_tests.processes import clean_environment, is_running, wait_unt
 PARTITION = Partition.parse("2025-11-14|NQ_NDX:gex_zero")
 NAME = "2025-11-14_NQ_NDX_classic_gex_zero.json"
 TABLES: tuple[Table, Table] = ("snapshots", "strikes")
-SNAPSHOTS, STRIKES = 3000, 100
+SNAPSHOTS, STRIKES = 2000, 100
 RANDOM_MOMENTS = 12
 AT_ONCE = 2
 

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from gex_pipeline.errors import PermanentError
-from gex_pipeline.history.download import Progress, find_source
+from gex_pipeline.errors import MalformedFileError, PermanentError
+from gex_pipeline.history.download import Progress, distrust, find_source
 from gex_pipeline.history.exporting import Exported, export_day
 from gex_pipeline.history.importing import import_staged
 from gex_pipeline.history.obtaining import obtain
@@ -67,7 +67,11 @@ def stage_history(context: Context, settings: dg.ResourceParam[Settings]) -> Ite
         source = find_source(settings, partition)
         if source is None:
             raise PermanentError(f"there is no history file for {partition.key}; materialize history_file first")
-        summary = stage(settings, partition, source)
+        try:
+            summary = stage(settings, partition, source)
+        except MalformedFileError:
+            distrust(source)
+            raise
     seconds = round(time.monotonic() - started, 3)
     times = {"first": _shown(summary.first_ms), "last": _shown(summary.last_ms)}
     yield dg.MaterializeResult(

@@ -1,6 +1,7 @@
 """Fetching a history file: streamed, resumable, bounded, and only ever from hosts on the allow list."""
 
 import ipaddress
+import logging
 import socket
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from gex_pipeline.errors import DownloadInterruptedError, PermanentError, Source
 from gex_pipeline.formats.history_file import is_gzip
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.hosts import LOOPBACK_NAMES, is_allowed_host
-from gex_pipeline.settings import Settings
+from gex_pipeline.settings import LOOPBACK_HOSTS, Settings
 from gex_pipeline.storage.files import keep_aside, sha256_of, sync, write_whole
 
 MAX_DOWNLOAD_BYTES = 2 * 1024**3
@@ -29,6 +30,9 @@ CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 API_PAUSE_SECONDS = 1.0
 CHUNK_BYTES = 1 << 20
+
+# Its warnings and debug messages hold whole URLs, signatures included.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 Progress = Callable[[int, int | None], None]
 
@@ -73,6 +77,11 @@ def find_unrecorded_source(settings: Settings, partition: Partition) -> SourceFi
         if path.is_file():
             return _record(path)
     return None
+
+
+def distrust(file: SourceFile) -> None:
+    """Forget the checksum of a file that turned out not to be whole, so that it is fetched again."""
+    _checksum_path(file.path).unlink(missing_ok=True)
 
 
 def download(settings: Settings, partition: Partition, url: str, progress: Progress) -> SourceFile:
@@ -160,6 +169,7 @@ def _fetch(session: requests.Session, hosts: tuple[str, ...], url: str, partial:
                 file.write(chunk)
                 have += len(chunk)
                 if have > MAX_DOWNLOAD_BYTES:
+                    partial.unlink()
                     raise PermanentError(f"{_shown(url)} is larger than the {MAX_DOWNLOAD_BYTES:,} bytes allowed")
                 progress(have, total)
     if total is not None and have != total:
@@ -177,9 +187,14 @@ def _follow(
             raise PermanentError("the history host redirects to something that is not a URL") from error
         if not is_allowed:
             raise PermanentError(f"{_shown(url)} is on a host that GEX_HISTORY_HOSTS does not allow")
-        answer = session.get(
-            url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False
-        )
+        try:
+            answer = session.get(
+                url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False
+            )
+        except requests.RequestException:
+            raise
+        except ValueError as error:
+            raise PermanentError("the history host redirects to something that is not a URL") from error
         if not answer.is_redirect:
             return answer
         answer.close()
@@ -270,20 +285,21 @@ class _GuardedAdapter(HTTPAdapter):
     def __init__(self, *, allow_loopback: bool) -> None:
         super().__init__()
 
-        def check(sock: socket.socket) -> socket.socket:
+        def check(sock: socket.socket, host: str) -> socket.socket:
             address = ipaddress.ip_address(sock.getpeername()[0])
-            if address.is_global or (address.is_loopback and allow_loopback):
+            is_named_loopback = allow_loopback and host.strip("[]") in LOOPBACK_HOSTS
+            if address.is_global or (address.is_loopback and is_named_loopback):
                 return sock
             sock.close()
             raise PermanentError(f"a history host resolves to {address}, which is not a public address")
 
         class Connection(HTTPConnection):
             def _new_conn(self) -> socket.socket:
-                return check(super()._new_conn())
+                return check(super()._new_conn(), self.host)
 
         class SecureConnection(HTTPSConnection):
             def _new_conn(self) -> socket.socket:
-                return check(super()._new_conn())
+                return check(super()._new_conn(), self.host)
 
         class Pool(HTTPConnectionPool):
             ConnectionCls = Connection

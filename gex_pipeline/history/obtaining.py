@@ -41,15 +41,16 @@ def obtain(settings: Settings, partition: Partition, progress: Progress) -> Obta
     announcement = _find_announcement(settings, partition)
     if on_disk and not (announcement and announcement[1] > on_disk.modified_at_ms):
         return Obtained(on_disk, "already downloaded")
-    if announcement is not None:
-        url, announced_at_ms = announcement
-        file = download(settings, partition, url, progress)
-        # The file takes the time of its announcement, so that a later one is known to be newer.
-        os.utime(file.path, ns=(announced_at_ms * 1_000_000, announced_at_ms * 1_000_000))
-        return Obtained(file, "announced URL")
-    if settings.gexbot_api_key is not None:
-        url = ask_api(settings, partition)
-        return Obtained(download(settings, partition, url, progress), "GexBot history API")
+    try:
+        if announcement is not None:
+            return _fetch_announced(settings, partition, *announcement, progress)
+        if settings.gexbot_api_key is not None:
+            url = ask_api(settings, partition)
+            return Obtained(download(settings, partition, url, progress), "GexBot history API")
+    except SourceUnavailableError:
+        if found := find_unrecorded_source(settings, partition):
+            return Obtained(found, "put in place by hand")
+        raise
     if found := find_unrecorded_source(settings, partition):
         return Obtained(found, "put in place by hand")
     place = partition.source(settings)
@@ -57,6 +58,15 @@ def obtain(settings: Settings, partition: Partition, progress: Progress) -> Obta
         f"there is no history file for {partition.key}: announce its URL with POST /gex_history_url, "
         f"set GEXBOT_API_KEY, or put the file at {place}.json"
     )
+
+
+def _fetch_announced(
+    settings: Settings, partition: Partition, url: str, announced_at_ms: int, progress: Progress
+) -> Obtained:
+    file = download(settings, partition, url, progress)
+    # The file takes the time of its announcement, so that a later one is known to be newer.
+    os.utime(file.path, ns=(announced_at_ms * 1_000_000, announced_at_ms * 1_000_000))
+    return Obtained(file, "announced URL")
 
 
 def _find_announcement(settings: Settings, partition: Partition) -> tuple[str, int] | None:
