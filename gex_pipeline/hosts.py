@@ -2,7 +2,8 @@
 
 from urllib.parse import SplitResult
 
-LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
+from gex_pipeline.settings import LOOPBACK_HOSTS
+
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
@@ -20,6 +21,6 @@ def is_allowed_host(parts: SplitResult, allowed_hosts: tuple[str, ...]) -> bool:
     port = parts.port or default_port
     if parts.username is not None or parts.password is not None or default_port is None:
         return False
-    if parts.scheme == "http" and named not in LOOPBACK_NAMES:
+    if parts.scheme == "http" and host not in LOOPBACK_HOSTS:
         return False
     return f"{named}:{port}" in allowed_hosts or (port == default_port and named in allowed_hosts)

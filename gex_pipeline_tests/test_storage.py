@@ -23,7 +23,8 @@ from gex_pipeline.errors import GexError, LeaseTimeoutError, PermanentError
 from gex_pipeline.feeds import Feed, request_id
 from gex_pipeline.formats.columns import SnapshotColumns
 from gex_pipeline.formats.gexbot import parse_snapshot
-from gex_pipeline.formats.unusual_whales import parse_message, trades, trades_table
+from gex_pipeline.formats.option_trades import trades, trades_table
+from gex_pipeline.formats.unusual_whales import parse_message
 from gex_pipeline.storage import request_queue
 from gex_pipeline.storage.files import keep_aside, publish, sha256_of, write_whole
 from gex_pipeline.storage.lease import lease, transaction

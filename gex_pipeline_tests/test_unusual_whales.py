@@ -12,17 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gex_pipeline.errors import FieldProblem, RecordError
-from gex_pipeline.formats.unusual_whales import (
-    TRADES_SCHEMA,
-    Message,
-    OccSymbol,
-    OptionTrade,
-    parse_message,
-    parse_occ,
-    snapshot_payload,
-    trades,
-    trades_table,
-)
+from gex_pipeline.formats.option_trades import TRADES_SCHEMA, OccSymbol, OptionTrade, parse_occ, trades, trades_table
+from gex_pipeline.formats.unusual_whales import Message, parse_message, snapshot_payload
 
 TRADE: dict[str, Any] = {
     "id": "a4dc6020-0611-4c23-b0bc-99944c7348ab",

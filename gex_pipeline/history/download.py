@@ -20,7 +20,7 @@ from urllib3.exceptions import HTTPError
 from gex_pipeline.errors import DownloadInterruptedError, PermanentError, SourceUnavailableError
 from gex_pipeline.formats.history_file import is_gzip
 from gex_pipeline.history.paths import Partition
-from gex_pipeline.hosts import LOOPBACK_NAMES, is_allowed_host
+from gex_pipeline.hosts import is_allowed_host
 from gex_pipeline.settings import LOOPBACK_HOSTS, Settings
 from gex_pipeline.storage.files import keep_aside, sha256_of, sync, write_whole
 
@@ -102,7 +102,7 @@ def download(settings: Settings, partition: Partition, url: str, progress: Progr
     partial = target.with_name(f"{target.name}.part")
     partial.parent.mkdir(parents=True, exist_ok=True)
     # Two runs of one partition take turns; the second then finds the finished file of the first.
-    with FileLock(partial.with_suffix(".lock")), _session(settings.history_hosts) as session:
+    with FileLock(partial.with_suffix(".lock")), _session() as session:
         try:
             _fetch(session, settings.history_hosts, url, partial, progress)
         except (requests.RequestException, HTTPError, TimeoutError) as error:
@@ -124,7 +124,7 @@ def ask_api(settings: Settings, partition: Partition) -> str:
     url = f"{base}/hist/{feed.ticker}/classic/{feed.endpoint}/{partition.date.isoformat()}?noredirect"
     headers = {"Authorization": f"{settings.gexbot_auth_scheme} {settings.gexbot_api_key.get_secret_value()}"}
     settings.source_dir.mkdir(parents=True, exist_ok=True)
-    with FileLock(settings.source_dir / ".api.lock"), _session((urlsplit(base).netloc.lower(),)) as session:
+    with FileLock(settings.source_dir / ".api.lock"), _session() as session:
         try:
             timeout = (CONNECT_SECONDS, READ_SECONDS)
             with session.get(url, headers=headers, timeout=timeout, allow_redirects=False) as answer:
@@ -268,27 +268,25 @@ def _shown(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def _session(hosts: tuple[str, ...]) -> requests.Session:
+def _session() -> requests.Session:
     """Make a session that reads no proxy or netrc settings and checks every address it really connects to."""
     session = requests.Session()
     session.trust_env = False
-    allow_loopback = any(host.rsplit(":", 1)[0] in LOOPBACK_NAMES or host in LOOPBACK_NAMES for host in hosts)
-    adapter = _GuardedAdapter(allow_loopback=allow_loopback)
+    adapter = _GuardedAdapter()
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
 
 
 class _GuardedAdapter(HTTPAdapter):
-    """Connects to public addresses only, whatever a name resolves to by then."""
+    """Connects to public addresses only, whatever a name resolves to by then; to loopback only by its own name."""
 
-    def __init__(self, *, allow_loopback: bool) -> None:
+    def __init__(self) -> None:
         super().__init__()
 
         def check(sock: socket.socket, host: str) -> socket.socket:
             address = ipaddress.ip_address(sock.getpeername()[0])
-            is_named_loopback = allow_loopback and host.strip("[]") in LOOPBACK_HOSTS
-            if address.is_global or (address.is_loopback and is_named_loopback):
+            if address.is_global or (address.is_loopback and host.strip("[]") in LOOPBACK_HOSTS):
                 return sock
             sock.close()
             raise PermanentError(f"a history host resolves to {address}, which is not a public address")

@@ -47,7 +47,6 @@ class StagedSummary:
         quarantine: path of the file with all of them, None when there are none.
         first_ms: earliest timestamp, epoch milliseconds UTC; None without snapshots.
         last_ms: latest timestamp.
-        out_of_order: staged snapshots whose timestamp is before the one ahead of them in the file.
     """
 
     source: str
@@ -62,7 +61,6 @@ class StagedSummary:
     quarantine: str | None
     first_ms: int | None
     last_ms: int | None
-    out_of_order: int
 
 
 def stage(settings: Settings, partition: Partition, source: SourceFile) -> StagedSummary:
@@ -125,8 +123,7 @@ class _Intake:
         self.bad: list[BadRecord] = []
         self._feed = feed
         self._seen: dict[int, int] = {}
-        self._records = self._strikes = self._duplicates = self._differing = self._out_of_order = 0
-        self._latest_ms: int | None = None
+        self._records = self._strikes = self._duplicates = self._differing = 0
 
     def take(self, record: msgspec.Raw | memoryview) -> None:
         position = self._records
@@ -142,8 +139,6 @@ class _Intake:
             self._duplicates += 1
             self._differing += earlier != content
             return
-        self._out_of_order += self._latest_ms is not None and snapshot.timestamp_ms < self._latest_ms
-        self._latest_ms = snapshot.timestamp_ms
         self.columns.append(snapshot, self._feed)
 
     def drain(self) -> tuple[pa.Table, pa.Table]:
@@ -166,7 +161,6 @@ class _Intake:
             quarantine=str(quarantine) if quarantine else None,
             first_ms=min(self._seen, default=None),
             last_ms=max(self._seen, default=None),
-            out_of_order=self._out_of_order,
         )
 
 

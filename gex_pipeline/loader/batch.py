@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from gex_pipeline.errors import RecordError
 from gex_pipeline.feeds import DEFAULT_ENDPOINT, Feed
-from gex_pipeline.formats import unusual_whales
 from gex_pipeline.formats.columns import SnapshotColumns
 from gex_pipeline.formats.gexbot import parse_snapshot
+from gex_pipeline.formats.option_trades import OptionTrade, trades, trades_table
+from gex_pipeline.formats.unusual_whales import parse_message, snapshot_payload
 from gex_pipeline.journal import DamagedLine, JournalRecord
 from gex_pipeline.storage.quarantine import BadRecord
 
@@ -58,7 +59,7 @@ class Batch:
         default_factory=lambda: {"live": SnapshotColumns(), "uw": SnapshotColumns()}
     )
     webhooks: list[dict[str, object]] = field(default_factory=list)
-    trades: list[tuple[int, str, unusual_whales.OptionTrade]] = field(default_factory=list)
+    trades: list[tuple[int, str, OptionTrade]] = field(default_factory=list)
     announcements: list[tuple[int, Announcement]] = field(default_factory=list)
     bad: list[BadRecord] = field(default_factory=list)
     repeated: int = 0
@@ -90,7 +91,7 @@ class Batch:
 
     def trades_table(self) -> pa.Table:
         """Return the option trades as rows of `option_trades_events`."""
-        return unusual_whales.trades_table(self.trades)
+        return trades_table(self.trades)
 
     def _add_snapshot(self, source: Literal["live", "uw"], body: bytes) -> None:
         snapshot = parse_snapshot(body)
@@ -105,7 +106,7 @@ class Batch:
         self.snapshots[source].append(snapshot, feed)
 
     def _add_message(self, record: JournalRecord) -> None:
-        message = unusual_whales.parse_message(record.body)
+        message = parse_message(record.body)
         if message.is_control:
             return
         self.webhooks.append(
@@ -118,6 +119,6 @@ class Batch:
                 "journal_offset": record.offset,
             }
         )
-        if (snapshot := unusual_whales.snapshot_payload(message)) is not None:
+        if (snapshot := snapshot_payload(message)) is not None:
             self._add_snapshot("uw", snapshot)
-        self.trades.extend((record.received_at_ms, message.topic, trade) for trade in unusual_whales.trades(message))
+        self.trades.extend((record.received_at_ms, message.topic, trade) for trade in trades(message))

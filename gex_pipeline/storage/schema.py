@@ -2,7 +2,7 @@
 
 import duckdb
 
-from gex_pipeline.formats.unusual_whales import TRADES_SCHEMA
+from gex_pipeline.formats.option_trades import TRADES_SCHEMA
 from gex_pipeline.storage.lease import fetch_row, transaction
 
 _ARROW_TO_DUCKDB = {
