@@ -144,3 +144,22 @@ def wait_until(condition: Callable[[], object], seconds: float) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"still waiting after {seconds:g} s"
         time.sleep(0.02)
+
+
+@contextmanager
+def child(code: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """Another process that runs this code and has said `ready`; killed at the end if it still runs."""
+    command = [sys.executable, "-c", f"import sys, time\n{code}", *map(str, arguments)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def rows(path: Path, sql: str) -> list[tuple[Any, ...]]:
+    """Read from a database file that nobody else holds."""
+    with lease(path, purpose="look", timeout_seconds=5, read_only=True) as connection:
+        return connection.execute(sql).fetchall()
