@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from gex_pipeline.feeds import Feed
-from gex_pipeline.formats.gexbot import NUMBER_COLUMNS, WHOLE_COLUMNS, Snapshot
+from gex_pipeline.formats.gexbot import NUMBER_COLUMNS, WHOLE_COLUMNS, Snapshot, Strikes
 
 SNAPSHOTS_SCHEMA = pa.schema(
     [
@@ -31,6 +32,7 @@ STRIKES_SCHEMA = pa.schema(
         ("priors", pa.list_(pa.float64())),
     ]
 )
+PUBLISHED_STRIKES_SCHEMA = STRIKES_SCHEMA.remove(STRIKES_SCHEMA.get_field_index("vanna"))
 
 
 @dataclass
@@ -80,32 +82,56 @@ class SnapshotColumns:
     def _strikes_table(self) -> pa.Table:
         ladders = [snapshot.strikes for snapshot in self.snapshots]
         sizes = np.array([len(ladder.table) for ladder in ladders])
-        owner = np.repeat(np.arange(len(ladders)), sizes)
-        table = np.concatenate([ladder.table for ladder in ladders])
-        timestamps = np.array([snapshot.timestamp_ms for snapshot in self.snapshots], np.int64)
-        vanna = pa.nulls(len(owner), pa.float64())
-        if any(ladder.vanna is not None for ladder in ladders):
-            absent = [np.full(size, np.nan) for size in sizes]
-            vanna = _nullable(
-                np.concatenate([a if b.vanna is None else b.vanna for a, b in zip(absent, ladders, strict=True)])
-            )
-        columns = [
-            pa.array(timestamps[owner]),
-            pa.array([feed.ticker for feed in self.feeds], pa.string()).take(pa.array(owner)),
-            pa.array([feed.endpoint for feed in self.feeds], pa.string()).take(pa.array(owner)),
-            *(_nullable(np.ascontiguousarray(table[:, column])) for column in range(3)),
-            vanna,
-            self._priors(),
-        ]
-        return pa.Table.from_arrays(columns, schema=STRIKES_SCHEMA)
+        owner = pa.array(np.repeat(np.arange(len(ladders)), sizes))
+        return strikes_table(
+            np.repeat(np.array([snapshot.timestamp_ms for snapshot in self.snapshots], np.int64), sizes),
+            pa.array([feed.ticker for feed in self.feeds], pa.string()).take(owner),
+            pa.array([feed.endpoint for feed in self.feeds], pa.string()).take(owner),
+            join_ladders(ladders),
+        )
 
-    def _priors(self) -> pa.Array:
-        counts = np.concatenate([snapshot.strikes.prior_counts for snapshot in self.snapshots])
-        values = _nullable(np.concatenate([snapshot.strikes.priors for snapshot in self.snapshots]))
-        missing = counts < 0
-        offsets = np.zeros(len(counts) + 1, np.int32)
-        np.cumsum(np.where(missing, 0, counts), out=offsets[1:])
-        return pa.ListArray.from_arrays(pa.array(offsets), values, mask=pa.array(missing) if missing.any() else None)
+
+def strikes_table(
+    timestamps: npt.NDArray[np.int64], tickers: pa.Array, endpoints: pa.Array, strikes: Strikes
+) -> pa.Table:
+    """Return strikes as a table (STRIKES_SCHEMA); each of the n strikes has its timestamp, ticker and endpoint."""
+    levels, gammas, oi_gammas = np.ascontiguousarray(strikes.table.T)
+    vanna = pa.nulls(len(timestamps), pa.float64()) if strikes.vanna is None else _nullable(strikes.vanna)
+    columns = [
+        pa.array(timestamps),
+        tickers,
+        endpoints,
+        _nullable(levels),
+        _nullable(gammas),
+        _nullable(oi_gammas),
+        vanna,
+        _priors(strikes),
+    ]
+    return pa.Table.from_arrays(columns, schema=STRIKES_SCHEMA)
+
+
+def join_ladders(ladders: list[Strikes]) -> Strikes:
+    """Return several ladders as one, in their order."""
+    vanna = None
+    if any(ladder.vanna is not None for ladder in ladders):
+        vanna = np.concatenate(
+            [np.full(len(each.table), np.nan) if each.vanna is None else each.vanna for each in ladders]
+        )
+    return Strikes(
+        np.concatenate([ladder.table for ladder in ladders]),
+        vanna,
+        np.concatenate([ladder.priors for ladder in ladders]),
+        np.concatenate([ladder.prior_counts for ladder in ladders]),
+    )
+
+
+def _priors(strikes: Strikes) -> pa.Array:
+    counts = strikes.prior_counts
+    missing = counts < 0
+    offsets = np.zeros(len(counts) + 1, np.int32)
+    np.cumsum(np.where(missing, 0, counts), out=offsets[1:])
+    mask = pa.array(missing) if missing.any() else None
+    return pa.ListArray.from_arrays(pa.array(offsets), _nullable(strikes.priors), mask=mask)
 
 
 def _nullable(values: np.ndarray) -> pa.Array:

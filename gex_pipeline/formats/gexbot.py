@@ -7,7 +7,7 @@ accepted can always be loaded.
 import datetime as dt
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -21,6 +21,7 @@ from gex_pipeline.errors import RecordError
 from gex_pipeline.feeds import normalise_endpoint, normalise_ticker
 
 Floats = npt.NDArray[np.float64]
+Json = bytes | memoryview | msgspec.Raw
 
 NUMBER_COLUMNS = (
     "spot_price",
@@ -40,9 +41,9 @@ NUMBER_COLUMNS = (
 )
 WHOLE_COLUMNS = frozenset({"min_dte", "sec_min_dte"})
 JSON_COLUMNS = ("max_priors", "max_change")
-_COLUMN_OF = {name: name for name in NUMBER_COLUMNS} | {"spot": "spot_price"}
+COLUMN_OF = {name: name for name in NUMBER_COLUMNS} | {"spot": "spot_price"}
 _STRIKE_FIELDS = frozenset({"strike", "gamma_now", "gamma", "oi_gamma", "vanna", "history"})
-_ENDPOINT_KEYS = ("endpoint", "category", "gex_type")
+ENDPOINT_KEYS = ("endpoint", "category", "gex_type")
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _anything = msgspec.json.Decoder()
@@ -98,7 +99,7 @@ class Snapshot:
     strikes: Strikes
 
 
-def parse_snapshot(record: bytes | memoryview | msgspec.Raw) -> Snapshot:
+def parse_snapshot(record: Json) -> Snapshot:
     """Read one snapshot object in any of the shapes that clients and history files use.
 
     Raises:
@@ -116,27 +117,27 @@ def parse_snapshot(record: bytes | memoryview | msgspec.Raw) -> Snapshot:
     timestamp_ms: int | None = None
     strikes = _NO_STRIKES
     for name, raw in fields.items():
-        if column := _COLUMN_OF.get(name):
+        if column := COLUMN_OF.get(name):
             value = _number(_decode(raw, name), name, whole=column in WHOLE_COLUMNS)
             if numbers.get(column) is None:
                 numbers[column] = value
             else:
-                extra.append(_member(name, raw))
+                extra.append(json_member(name, raw))
         elif name == "strikes":
             strikes = parse_strikes(raw)
             if strikes.has_unknown_fields:
-                extra.append(_member(name, raw))
+                extra.append(json_member(name, raw))
         elif name == "timestamp":
             timestamp_ms = parse_timestamp(_decode(raw, name))
         elif name == "ticker":
             ticker = normalise_ticker(_decode(raw, name))
         elif name in texts:
             texts[name] = _json_text(_decode(raw, name), raw)
-        elif name in _ENDPOINT_KEYS and endpoint is None:
+        elif name in ENDPOINT_KEYS and endpoint is None:
             named = _decode(raw, name)
             endpoint = None if named is None else normalise_endpoint(named)
         else:
-            extra.append(_member(name, raw))
+            extra.append(json_member(name, raw))
     if timestamp_ms is None:
         raise RecordError.of("timestamp", "nothing", "epoch seconds, epoch milliseconds or ISO 8601")
     if numbers.get("spot_price") is None and len(strikes.table) == 0:
@@ -180,18 +181,33 @@ def parse_timestamp(value: object) -> int:
     return milliseconds
 
 
-def parse_strikes(raw: bytes | memoryview | msgspec.Raw) -> Strikes:
+def parse_strikes(raw: Json) -> Strikes:
     """Read a ladder. The vendor's shape takes a fast path; every other shape goes strike by strike."""
-    text = bytes(raw)
-    skeleton = text.translate(None, _NUMERAL_BYTES)
-    count = skeleton.count(b"[,,,[,,,,]]")
-    if count and skeleton == _vendor_skeleton(count):
-        values = _flat_numbers(text)
-        if values is not None and values.size == count * 8:
-            table = values.reshape(count, 8)
-            if np.isfinite(table).all():
-                return Strikes(table[:, :3], None, table[:, 3:].ravel(), np.full(count, 5, np.int32))
+    if (vendors := parse_vendor_ladders([raw])) is not None:
+        return vendors[0]
     return _strikes_one_by_one(_decode(raw, "strikes"))
+
+
+def parse_vendor_ladders(ladders: Sequence[Json]) -> tuple[Strikes, npt.NDArray[np.int64]] | None:
+    """Read ladders of `[strike, vol, oi, [5 priors]]` as one flat array of numbers.
+
+    Returns:
+        The strikes of all ladders one after another, and how many each ladder has; None when any of them has
+        another shape.
+    """
+    text = b"[" + b",".join(ladders) + b"]"
+    skeleton = text.translate(None, _NUMERAL_BYTES)
+    # Between two ladders stands "]]],[["; of the 12n + 1 characters of a ladder of n strikes 12n - 4 are left.
+    pieces = (b"]]]," + skeleton[1:-1] + b",[[").split(b"]]],[[")[1:-1]
+    sizes = [(len(piece) + 4) // 12 for piece in pieces]
+    if 0 in sizes or skeleton != b"[" + b",".join(map(_vendor_skeleton, sizes)) + b"]":
+        return None
+    values = _flat_numbers(text)
+    count = sum(sizes)
+    if values is None or values.size != count * 8 or not np.isfinite(values).all():
+        return None
+    table = values.reshape(count, 8)
+    return Strikes(table[:, :3], None, table[:, 3:].ravel(), np.full(count, 5, np.int32)), np.array(sizes)
 
 
 @lru_cache(maxsize=1024)
@@ -275,14 +291,14 @@ def _number(value: object, field: str, *, whole: bool = False) -> float | None:
     return number
 
 
-def _decode(raw: bytes | memoryview | msgspec.Raw, field: str) -> Any:  # noqa: ANN401 - any JSON value
+def _decode(raw: Json, field: str) -> Any:  # noqa: ANN401 - any JSON value
     try:
         return _anything.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise RecordError.of(field, _excerpt(raw), f"valid JSON ({error})") from error
 
 
-def _member(field: str, raw: msgspec.Raw) -> str:
+def json_member(field: str, raw: msgspec.Raw) -> str:
     """Return a field as it stands in a JSON object, its value as it was sent."""
     try:
         return f"{msgspec.json.encode(field).decode()}:{bytes(raw).decode()}"
@@ -303,7 +319,7 @@ def _json_text(value: object, raw: msgspec.Raw) -> str | None:
     return bytes(raw).decode()
 
 
-def _excerpt(record: bytes | memoryview | msgspec.Raw) -> str:
+def _excerpt(record: Json) -> str:
     return bytes(memoryview(record)[:60]).decode(errors="replace")
 
 

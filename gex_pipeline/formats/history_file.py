@@ -1,9 +1,12 @@
 """History files: one document with a trading day of snapshots, split into raw records without building objects."""
 
 import gzip
+import mmap
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO
@@ -14,16 +17,22 @@ from gex_pipeline.errors import MalformedFileError
 
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_DECOMPRESSED_BYTES = 4 * 1024**3
+# About 300 snapshots: small enough for the processor's cache, large enough for the work on columns.
+PIECE_BYTES = 2_000_000
+PIECE_RECORDS = 300
 _WRAPPERS = ("data", "history", "frames", "results")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLANKS = b" \t\r\n"
 _array = msgspec.json.Decoder(list[msgspec.Raw])
+_objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _WRAPPER = re.compile(rb'\s*\{\s*"(?:' + "|".join(_WRAPPERS).encode() + rb')"\s*:\s*\[')
+_BETWEEN = re.compile(rb"\}\s*,\s*\{")
 _LINE = re.compile(rb"[^\n]*[^\s][^\n]*")
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|["{}\[\],]', re.DOTALL)
 
 Record = msgspec.Raw | memoryview
+Fields = dict[str, msgspec.Raw]
 
 
 def is_gzip(path: Path) -> bool:
@@ -61,14 +70,81 @@ def split_records(document: memoryview) -> Iterable[Record]:
         MalformedFileError: the document has no such shape, or ends in the middle of one. Raised as late as at
             the last record, so the caller must not publish anything before the iteration ends.
     """
-    if bytes(document[:3]) == _BYTE_ORDER_MARK:
-        document = document[3:]
+    document = _without_mark(document)
     start = _first_byte(document)
     if start == b"[":
         return _split_array(document)
     if start == b"{":
         return _split_object(document)
     raise MalformedFileError(f"a JSON array, JSON lines or an object was expected, found {_shown(document)}")
+
+
+class UnsoundArrayError(Exception):
+    """A document is not, from end to end, an array of objects; `split_document` has to look at it."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some records that follow each other.
+
+    Attributes:
+        fields: the fields of each record; None for one that is no JSON object.
+        read_records: returns each record as it came, when somebody asks.
+    """
+
+    fields: Sequence[Fields | None]
+    read_records: Callable[[], Sequence[Record]]
+
+
+def split_array(document: mmap.mmap) -> Iterator[Piece]:
+    """Split a sound array of objects piece by piece, so that work on one can begin before the next is looked at.
+
+    A piece ends somewhere between two braces. If that was not between two records, the piece is not valid by itself,
+    and where all pieces are valid the document is, with just these records.
+
+    Raises:
+        UnsoundArrayError: at any piece; what came before must not be used.
+    """
+    start = 3 if document[:3] == _BYTE_ORDER_MARK else 0
+    if _first_byte(memoryview(document)[start:]) != b"[":
+        raise UnsoundArrayError
+    start = document.find(b"[") + 1
+    end = document.rfind(b"]")
+    if end < start or document[end + 1 :].strip(_BLANKS):
+        raise UnsoundArrayError
+    while start < end:
+        between = _BETWEEN.search(document, min(start + PIECE_BYTES, end), end)
+        stop = between.start() + 1 if between else end
+        read_text = partial(_as_array, document, start, stop)
+        try:
+            yield Piece(_objects.decode(read_text()), partial(_decode_records, read_text))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise UnsoundArrayError from error
+        start = between.end() - 1 if between else end
+
+
+def split_document(document: mmap.mmap) -> Iterator[Piece]:
+    """Split a document of any shape. Errors are those of `split_records`."""
+    records = list(split_records(memoryview(document)))
+    for start in range(0, len(records), PIECE_RECORDS):
+        some = records[start : start + PIECE_RECORDS]
+        yield Piece(list(map(read_fields, some)), partial(list, some))
+
+
+def _as_array(document: mmap.mmap, start: int, stop: int) -> bytes:
+    return b"[" + document[start:stop] + b"]"
+
+
+def _decode_records(read_text: Callable[[], bytes]) -> Sequence[Record]:
+    return _array.decode(read_text())
+
+
+def read_fields(record: Record) -> Fields | None:
+    """Split one record into its fields; None when it is no JSON object."""
+    try:
+        return _object.decode(record)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _split_array(document: memoryview) -> Iterable[Record]:
@@ -92,17 +168,21 @@ def _split_object(document: memoryview) -> Iterable[Record]:
     return [document]
 
 
+def _without_mark(document: memoryview) -> memoryview:
+    return document[3:] if bytes(document[:3]) == _BYTE_ORDER_MARK else document
+
+
 def _split_lines(document: memoryview) -> Iterator[Record]:
     """Split at line ends. One line that is not a record is the caller's to judge; a cut-off last line is not."""
     lines = (document[line.start() : line.end()] for line in _LINE.finditer(document))
     head = list(islice(lines, 2))
-    if not any(map(_is_object, head)):
+    if not any(read_fields(line) is not None for line in head):
         raise MalformedFileError(f"the document is not valid JSON: it begins with {_shown(document)}")
     last = head[0]
     for line in chain(head[1:], lines):
         yield last
         last = line
-    if bytes(document[-1:]) != b"\n" and not _is_object(last):
+    if bytes(document[-1:]) != b"\n" and read_fields(last) is None:
         raise MalformedFileError("the file ends in the middle of a record; download it again")
     yield last
 
@@ -132,18 +212,14 @@ def _split_damaged_array(document: memoryview, *, is_wrapped: bool = False) -> I
     if end_of_array is None:
         raise MalformedFileError("the file ends in the middle of the array; download it again")
     rest = bytes(document[end_of_array:]).strip(_BLANKS)
-    if is_wrapped and rest != b"}" and not (rest[:1] == b"," and _is_object(memoryview(b"{" + rest[1:]))):
+    if (
+        is_wrapped
+        and rest != b"}"
+        and not (rest[:1] == b"," and read_fields(memoryview(b"{" + rest[1:])) is not None)
+    ):
         raise MalformedFileError(f"the wrapper does not end after its array: {_shown(document[end_of_array:])}")
     if rest and not is_wrapped:
         raise MalformedFileError(f"there is more after the end of the array: {_shown(document[end_of_array:])}")
-
-
-def _is_object(line: memoryview) -> bool:
-    try:
-        _object.decode(line)
-    except (msgspec.DecodeError, RecursionError):
-        return False
-    return True
 
 
 def _first_byte(text: memoryview) -> bytes:

@@ -9,12 +9,14 @@ import dagster as dg
 
 from gex_pipeline.history import verdicts
 from gex_pipeline.history.assets import DATABASE_POOL, permanent_failures
+from gex_pipeline.history.importing import LEASE_TIMEOUT_SECONDS
 from gex_pipeline.history.partitions import PARTITIONS
 from gex_pipeline.history.paths import Partition
-from gex_pipeline.history.verdicts import Verdict
+from gex_pipeline.history.verdicts import Subject, Verdict
 from gex_pipeline.settings import Settings
+from gex_pipeline.storage.lease import in_memory, lease
 
-Judge = Callable[[Settings, Partition], Verdict]
+Judge = Callable[[Subject], Verdict]
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,19 @@ PUBLISHED = (
 )
 
 
+def judge(checks: tuple[Check, ...], settings: Settings, partition: Partition) -> Iterator[tuple[Check, Verdict]]:
+    """Judge a partition by a family of checks; those that need the database share one lease."""
+    purpose = f"check {partition.key}"
+    reading = (
+        in_memory()
+        if checks is STAGED
+        else lease(settings.database_path, purpose=purpose, timeout_seconds=LEASE_TIMEOUT_SECONDS, read_only=True)
+    )
+    with reading as connection:
+        for check in checks:
+            yield check, check.judge(Subject(settings, partition, connection))
+
+
 def _checks(name: str, checks: tuple[Check, ...], pool: str | None = None) -> dg.AssetChecksDefinition:
     """Run a family of checks in one step."""
 
@@ -117,10 +132,9 @@ def _checks(name: str, checks: tuple[Check, ...], pool: str | None = None) -> dg
     def judge_all(
         context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]
     ) -> Iterator[dg.AssetCheckResult]:
-        partition = Partition.parse(context.partition_key)
-        for check in checks:
-            with permanent_failures():
-                verdict = check.judge(settings, partition)
+        with permanent_failures():
+            judged = list(judge(checks, settings, Partition.parse(context.partition_key)))
+        for check, verdict in judged:
             yield dg.AssetCheckResult(
                 asset_key=check.asset,
                 check_name=check.name,

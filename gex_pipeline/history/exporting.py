@@ -3,20 +3,25 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gex_pipeline.errors import PermanentError
+from gex_pipeline.errors import MalformedFileError, PermanentError
+from gex_pipeline.formats.columns import PUBLISHED_STRIKES_SCHEMA
+from gex_pipeline.history.content import Content, parquet_content, stored_content
 from gex_pipeline.history.importing import LEASE_TIMEOUT_SECONDS
 from gex_pipeline.history.paths import Partition, Table
+from gex_pipeline.history.staging import read_summary
 from gex_pipeline.settings import Settings
-from gex_pipeline.storage.files import keep_aside, publish, sha256_of
+from gex_pipeline.storage.files import keep_aside, link_or_copy, publish, sha256_of
 from gex_pipeline.storage.lease import lease, quoted
 from gex_pipeline.storage.snapshots import SNAPSHOT_COLUMNS, day_rows_sql
 from gex_pipeline.trading_days import day_bounds_ms
 
 PARQUET_COLUMNS: dict[Table, tuple[str, ...]] = {
     "snapshots": (*SNAPSHOT_COLUMNS, "source"),
-    "strikes": ("timestamp", "ticker", "endpoint", "strike", "gamma", "oi_gamma", "priors"),
+    "strikes": tuple(PUBLISHED_STRIKES_SCHEMA.names),
 }
 SORTED_BY: dict[Table, str] = {"snapshots": "timestamp", "strikes": "timestamp, strike"}
 # About 20 minutes of one feed at 100 strikes: what a reader skips by time.
@@ -28,7 +33,7 @@ class Exported:
     """One published Parquet file.
 
     Attributes:
-        is_unchanged: the file that was there had the same bytes.
+        is_unchanged: the file that was there holds the same rows and was left alone.
         kept_aside: where the different file that was there is now, None when there was none.
     """
 
@@ -41,40 +46,72 @@ class Exported:
 
 
 def export_day(settings: Settings, partition: Partition, table: Table) -> Exported:
-    """Write all rows of a feed and trading day, live and history, sorted by time, as one Parquet file.
+    """Publish all rows of a feed and trading day, live and history, sorted by time, as one Parquet file.
+
+    A published file that holds what the database holds is left alone. Where the database holds just what was
+    staged, the staged file is published under a second name instead of being written again.
 
     Raises:
         PermanentError: there are no rows, or fewer than in the file that would be replaced.
         LeaseTimeoutError: the database stayed busy.
     """
     target = partition.published(settings, table)
-    with publish(target) as beside:
-        purpose = f"export {partition.key}"
-        with lease(
-            settings.database_path, purpose=purpose, timeout_seconds=LEASE_TIMEOUT_SECONDS, read_only=True
-        ) as connection:
-            rows_of_day = day_rows_sql(
-                connection, f"gex_{table}", PARQUET_COLUMNS[table], partition.feed, *day_bounds_ms(partition.date)
-            )
-            connection.execute(
-                f"COPY ({rows_of_day} ORDER BY {SORTED_BY[table]}) TO '{quoted(beside)}' "
-                f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS})"
-            )
-        rows = pq.read_metadata(beside).num_rows
-        sha256 = sha256_of(beside)
-        size_bytes = beside.stat().st_size
-        if rows == 0 and table == "snapshots":
+    columns = PARQUET_COLUMNS[table]
+    purpose = f"export {partition.key}"
+    kept_aside = None
+    with lease(
+        settings.database_path, purpose=purpose, timeout_seconds=LEASE_TIMEOUT_SECONDS, read_only=True
+    ) as connection:
+        stored = stored_content(connection, partition, table, columns)
+        if stored.rows == 0 and table == "snapshots":
             raise PermanentError(f"the database has no rows of {partition.key}; import it first")
-        is_unchanged = target.exists() and sha256_of(target) == sha256
-        kept_aside = None
-        if target.exists() and not is_unchanged:
-            _refuse_loss(target, rows)
-            kept_aside = keep_aside(target, root=settings.parquet_path, backups_dir=settings.backups_dir / "parquet")
-    return Exported(target, rows, size_bytes, sha256, is_unchanged, kept_aside)
+        is_unchanged = _content_of(target, columns) == stored
+        if not is_unchanged:
+            _refuse_loss(target, stored.rows)
+            with publish(target) as beside:
+                if _is_ready(settings, partition, table, stored):
+                    link_or_copy(partition.staged(settings, table), beside)
+                else:
+                    rows = day_rows_sql(
+                        connection, f"gex_{table}", columns, partition.feed, *day_bounds_ms(partition.date)
+                    )
+                    connection.execute(
+                        f"COPY ({rows} ORDER BY {SORTED_BY[table]}) TO '{quoted(beside)}' "
+                        f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS})"
+                    ).fetchall()
+                if target.exists():
+                    kept_aside = keep_aside(
+                        target, root=settings.parquet_path, backups_dir=settings.backups_dir / "parquet"
+                    )
+    return Exported(target, stored.rows, target.stat().st_size, sha256_of(target), is_unchanged, kept_aside)
+
+
+def _is_ready(settings: Settings, partition: Partition, table: Table, stored: Content) -> bool:
+    """Tell whether the staged file is what is to be published: the columns, the order and the rows."""
+    staged, columns = partition.staged(settings, table), PARQUET_COLUMNS[table]
+    try:
+        return (
+            read_summary(staged).is_sorted
+            and tuple(pq.read_schema(staged).names) == columns
+            and _content_of(staged, columns) == stored
+        )
+    except MalformedFileError:
+        return False
+
+
+def _content_of(path: Path, columns: tuple[str, ...]) -> Content | None:
+    """Return what a file holds, None when there is none or it cannot be read."""
+    try:
+        return parquet_content(path, columns)
+    except (OSError, duckdb.Error):
+        return None
 
 
 def _refuse_loss(target: Path, rows: int) -> None:
-    stored = pq.read_metadata(target).num_rows
+    try:
+        stored = pq.read_metadata(target).num_rows
+    except (OSError, pa.ArrowInvalid):
+        return  # there is none, or none that can be read
     if rows < stored:
         raise PermanentError(
             f"{target} has {stored:,} rows and the database only {rows:,}: it is not replaced. "

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from gex_pipeline.errors import MalformedFileError
 from gex_pipeline.history.paths import Partition
-from gex_pipeline.history.staging import StagedSummary, read_summary
+from gex_pipeline.history.staging import StagedSummary, read_summary, staged_rows_sql
 from gex_pipeline.settings import Settings
-from gex_pipeline.storage.lease import lease, quoted, transaction
+from gex_pipeline.storage.lease import lease, transaction
 from gex_pipeline.storage.lineage import ImportCounts, find_import, next_import_id, record_import
 from gex_pipeline.storage.schema import ensure_schema
 from gex_pipeline.storage.snapshots import insert_new
@@ -59,7 +59,7 @@ def import_staged(settings: Settings, partition: Partition, run_id: str | None) 
             import_id = next_import_id(connection)
             counts = ImportCounts(0, 0, summary.snapshots, 0)
             if earlier is None:
-                staged = [f"read_parquet('{quoted(path)}')" for path in paths]
+                staged = [staged_rows_sql(path) for path in paths]
                 counts = insert_new(connection, *staged, source="history", import_id=import_id)
             record_import(
                 connection,

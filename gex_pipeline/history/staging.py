@@ -2,32 +2,52 @@
 
 import mmap
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Any, Self
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
 from gex_pipeline.errors import MalformedFileError, RecordError
 from gex_pipeline.feeds import Feed
-from gex_pipeline.formats.columns import SNAPSHOTS_SCHEMA, STRIKES_SCHEMA, SnapshotColumns
+from gex_pipeline.formats.columns import PUBLISHED_STRIKES_SCHEMA, SNAPSHOTS_SCHEMA, STRIKES_SCHEMA, SnapshotColumns
+from gex_pipeline.formats.day_columns import read_day_columns
 from gex_pipeline.formats.gexbot import Snapshot, parse_snapshot
-from gex_pipeline.formats.history_file import decompress, is_gzip, split_records
+from gex_pipeline.formats.history_file import (
+    Piece,
+    Record,
+    UnsoundArrayError,
+    decompress,
+    is_gzip,
+    split_array,
+    split_document,
+)
 from gex_pipeline.history.download import SourceFile
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.files import publish
+from gex_pipeline.storage.lease import quoted
 from gex_pipeline.storage.quarantine import BadRecord, history_quarantine_path, write_quarantine
 
-CHUNK_SNAPSHOTS = 1200
+# Some 20 minutes of one feed at 100 strikes: what a reader skips by time.
+ROW_GROUP_ROWS = 120_000
+ORDER = ("timestamp", "strike")
 LOCK_SECONDS = 600.0
 SUMMARY_KEY = b"gex_pipeline.staged"
+# Readers skip by time; the other columns' bounds would only cost. A chunk's values fit one dictionary.
+PARQUET_OPTIONS: dict[str, Any] = {
+    "compression": "zstd",
+    "compression_level": 1,
+    "dictionary_pagesize_limit": 8 << 20,
+    "write_statistics": ["timestamp"],
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +60,7 @@ class StagedSummary:
         records: in the file, good and bad.
         snapshots: staged, each timestamp once.
         strikes: staged.
+        is_sorted: the strikes are in the order of the published file, by timestamp and strike.
         duplicates: records with a timestamp that an earlier record had.
         duplicates_differing: those of them whose text was not the same; the first stays.
         bad: records that could not be understood.
@@ -54,6 +75,7 @@ class StagedSummary:
     records: int
     snapshots: int
     strikes: int
+    is_sorted: bool
     duplicates: int
     duplicates_differing: int
     bad: int
@@ -63,14 +85,28 @@ class StagedSummary:
     last_ms: int | None
 
 
+class _VannaFoundError(Exception):
+    """Strikes have a vanna, so the file needs its column."""
+
+
 def stage(settings: Settings, partition: Partition, source: SourceFile) -> StagedSummary:
     """Parse a history file into the partition's two staged Parquet files.
+
+    The strikes have a column `vanna` only when one of them has a vanna. Without it they are laid out as the
+    published file is.
 
     Raises:
         MalformedFileError: it is not a whole document of snapshots; nothing is staged.
     """
-    with staging_lock(settings, partition):
-        return _stage(settings, partition, source)
+    split, strikes_schema = split_array, PUBLISHED_STRIKES_SCHEMA
+    with staging_lock(settings, partition), _mapped(source.path, settings.staging_path) as document:
+        while True:
+            try:
+                return _stage(settings, partition, source, split(document), strikes_schema)
+            except UnsoundArrayError:
+                split = split_document
+            except _VannaFoundError:
+                strikes_schema = STRIKES_SCHEMA
 
 
 def staging_lock(settings: Settings, partition: Partition) -> FileLock:
@@ -80,26 +116,28 @@ def staging_lock(settings: Settings, partition: Partition) -> FileLock:
     return FileLock(directory / f".{partition.date:%Y%m%d}.lock", timeout=LOCK_SECONDS)
 
 
-def _stage(settings: Settings, partition: Partition, source: SourceFile) -> StagedSummary:
+def _stage(
+    settings: Settings,
+    partition: Partition,
+    source: SourceFile,
+    pieces: Iterator[Piece],
+    strikes_schema: pa.Schema,
+) -> StagedSummary:
     intake = _Intake(partition.feed)
     targets = partition.staged(settings, "snapshots"), partition.staged(settings, "strikes")
     with ExitStack() as stack:
-        document = stack.enter_context(_mapped(source.path, settings.staging_path))
-        snapshots_path, strikes_path = (stack.enter_context(publish(target)) for target in targets)
-        with _ParquetPair(snapshots_path, strikes_path) as output:
-            for record in split_records(document):
-                intake.take(record)
-                if len(intake.columns) == CHUNK_SNAPSHOTS:
-                    output.write(*intake.drain())
-            output.write(*intake.drain())
-            quarantine = None
-            if intake.bad:
-                quarantine = history_quarantine_path(
-                    settings.quarantine_dir, partition.feed, partition.date, source.sha256
-                )
-                write_quarantine(quarantine, intake.bad)
-            summary = intake.summary(source, quarantine)
-            output.note(summary)
+        paths = [stack.enter_context(publish(target)) for target in targets]
+        output = stack.enter_context(_ParquetPair(paths[0], paths[1], strikes_schema))
+        for piece in pieces:
+            output.write(*intake.take(piece))
+        quarantine = None
+        if intake.bad:
+            quarantine = history_quarantine_path(
+                settings.quarantine_dir, partition.feed, partition.date, source.sha256
+            )
+            write_quarantine(quarantine, intake.bad)
+        summary = intake.summary(source, quarantine, is_sorted=output.is_sorted)
+        output.note(summary)
     return summary
 
 
@@ -115,45 +153,66 @@ def read_summary(path: Path) -> StagedSummary:
         raise MalformedFileError(f"{path} holds no staged rows; materialize staged_snapshots first") from error
 
 
+def staged_rows_sql(path: Path) -> str:
+    """Return a relation with the declared columns over a staged file, which may have no column `vanna`."""
+    rows = f"read_parquet('{quoted(path)}')"
+    is_without = path.name.endswith(".strikes.parquet") and "vanna" not in pq.read_schema(path).names
+    return f"(SELECT *, NULL::DOUBLE AS vanna FROM {rows})" if is_without else rows
+
+
 class _Intake:
-    """Judges records one by one: good ones into columns, bad ones aside, repeated ones counted."""
+    """Judges records: good ones into tables, bad ones aside, repeated ones counted."""
 
     def __init__(self, feed: Feed) -> None:
-        self.columns = SnapshotColumns()
         self.bad: list[BadRecord] = []
         self._feed = feed
-        self._seen: dict[int, int] = {}
+        self._seen: dict[int, tuple[Callable[[], Sequence[Record]], int]] = {}
         self._records = self._strikes = self._duplicates = self._differing = 0
 
-    def take(self, record: msgspec.Raw | memoryview) -> None:
-        position = self._records
-        self._records += 1
-        try:
-            snapshot = parse_snapshot(record)
-            _require_feed(snapshot, self._feed)
-        except RecordError as error:
-            self.bad.append(BadRecord(position, str(error), bytes(record)))
-            return
-        content = hash(bytes(record))
-        if (earlier := self._seen.setdefault(snapshot.timestamp_ms, content)) is not content:
-            self._duplicates += 1
-            self._differing += earlier != content
-            return
-        self.columns.append(snapshot, self._feed)
-
-    def drain(self) -> tuple[pa.Table, pa.Table]:
-        snapshots, strikes = self.columns.tables()
-        self.columns.clear()
+    def take(self, piece: Piece) -> tuple[pa.Table, pa.Table]:
+        """Read a piece in columns where that can be done, and record by record where not."""
+        snapshots, strikes = self._take_columns(piece) or self._take_each(piece)
+        self._records += len(piece.fields)
         self._strikes += strikes.num_rows
         return snapshots, strikes
 
-    def summary(self, source: SourceFile, quarantine: Path | None) -> StagedSummary:
+    def _take_columns(self, piece: Piece) -> tuple[pa.Table, pa.Table] | None:
+        sound = [fields for fields in piece.fields if fields is not None]
+        columns = read_day_columns(sound, self._feed) if 0 < len(sound) == len(piece.fields) else None
+        if columns is None:
+            return None
+        places = {timestamp: (piece.read_records, index) for index, timestamp in enumerate(columns.timestamps)}
+        if len(places) < len(sound) or not self._seen.keys().isdisjoint(places):
+            return None
+        self._seen |= places
+        return columns.snapshots, columns.strikes
+
+    def _take_each(self, piece: Piece) -> tuple[pa.Table, pa.Table]:
+        columns = SnapshotColumns()
+        for index, record in enumerate(piece.read_records()):
+            try:
+                snapshot = parse_snapshot(record)
+                _require_feed(snapshot, self._feed)
+            except RecordError as error:
+                self.bad.append(BadRecord(self._records + index, str(error), bytes(record)))
+                continue
+            place = piece.read_records, index
+            read_earlier, earlier = first = self._seen.setdefault(snapshot.timestamp_ms, place)
+            if first is not place:
+                self._duplicates += 1
+                self._differing += bytes(read_earlier()[earlier]) != bytes(record)
+                continue
+            columns.append(snapshot, self._feed)
+        return columns.tables()
+
+    def summary(self, source: SourceFile, quarantine: Path | None, *, is_sorted: bool) -> StagedSummary:
         return StagedSummary(
             source=source.path.name,
             sha256=source.sha256,
             records=self._records,
             snapshots=len(self._seen),
             strikes=self._strikes,
+            is_sorted=is_sorted,
             duplicates=self._duplicates,
             duplicates_differing=self._differing,
             bad=len(self.bad),
@@ -167,11 +226,15 @@ class _Intake:
 class _ParquetPair:
     """Writes both files in a thread of its own, one chunk behind the parser."""
 
-    def __init__(self, snapshots: Path, strikes: Path) -> None:
+    def __init__(self, snapshots: Path, strikes: Path, strikes_schema: pa.Schema) -> None:
+        self.is_sorted = True
+        self._schemas = SNAPSHOTS_SCHEMA, strikes_schema
         self._writers = [
-            pq.ParquetWriter(path, schema, compression="zstd", compression_level=1)
-            for path, schema in ((snapshots, SNAPSHOTS_SCHEMA), (strikes, STRIKES_SCHEMA))
+            pq.ParquetWriter(path, schema, **PARQUET_OPTIONS)
+            for path, schema in zip((snapshots, strikes), self._schemas, strict=True)
         ]
+        self._last: tuple[int, float] = (0, 0.0)
+        self._waiting: tuple[list[pa.Table], list[pa.Table]] = ([], [])
         self._thread = ThreadPoolExecutor(1)
         self._pending: Future[None] | None = None
 
@@ -184,18 +247,40 @@ class _ParquetPair:
             writer.close()
 
     def write(self, snapshots: pa.Table, strikes: pa.Table) -> None:
-        self._wait()
-        self._pending = self._thread.submit(self._write, snapshots, strikes)
+        if "vanna" not in self._schemas[1].names and strikes["vanna"].null_count < strikes.num_rows:
+            raise _VannaFoundError
+        self.is_sorted = self.is_sorted and self._continues(strikes)
+        for waiting, table, schema in zip(self._waiting, (snapshots, strikes), self._schemas, strict=True):
+            waiting.append(table.select(schema.names))
+        if max(sum(table.num_rows for table in waiting) for waiting in self._waiting) >= ROW_GROUP_ROWS:
+            self._flush()
 
     def note(self, summary: StagedSummary) -> None:
+        self._flush()
         self._wait()
         for writer in self._writers:
             writer.add_key_value_metadata({SUMMARY_KEY: msgspec.json.encode(asdict(summary))})
 
-    def _write(self, *tables: pa.Table) -> None:
-        for writer, table in zip(self._writers, tables, strict=True):
-            if table.num_rows:
-                writer.write_table(table)
+    def _flush(self) -> None:
+        self._wait()
+        self._pending = self._thread.submit(self._write, self._waiting)
+        self._waiting = [], []
+
+    def _write(self, waiting: tuple[list[pa.Table], list[pa.Table]]) -> None:
+        for writer, tables in zip(self._writers, waiting, strict=True):
+            if sum(table.num_rows for table in tables):
+                writer.write_table(pa.concat_tables(tables))
+
+    def _continues(self, strikes: pa.Table) -> bool:
+        """Tell whether the order by timestamp and strike goes on."""
+        if strikes.num_rows == 0:
+            return True
+        times, levels = (
+            np.concatenate(([last], strikes[name])) for last, name in zip(self._last, ORDER, strict=True)
+        )
+        self._last = times[-1], levels[-1]
+        steps = np.diff(times)
+        return bool(((steps > 0) | ((steps == 0) & (np.diff(levels) >= 0))).all())
 
     def _wait(self) -> None:
         if self._pending is not None:
@@ -203,7 +288,7 @@ class _ParquetPair:
 
 
 @contextmanager
-def _mapped(path: Path, scratch: Path) -> Iterator[memoryview]:
+def _mapped(path: Path, scratch: Path) -> Iterator[mmap.mmap]:
     """Map the plain bytes of a file into memory, decompressing them to a scratch file first where needed."""
     with ExitStack() as stack:
         plain: IO[bytes]
@@ -216,8 +301,7 @@ def _mapped(path: Path, scratch: Path) -> Iterator[memoryview]:
             plain = stack.enter_context(path.open("rb"))
         if plain.seek(0, 2) == 0:
             raise MalformedFileError(f"{path.name} is empty; download it again")
-        document = mmap.mmap(plain.fileno(), 0, access=mmap.ACCESS_READ)
-        yield memoryview(document)
+        yield mmap.mmap(plain.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _require_feed(snapshot: Snapshot, feed: Feed) -> None:

@@ -1,7 +1,7 @@
 """The integrity checks as plain functions: files and rows in, a verdict with what a person needs to act on out."""
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -10,19 +10,18 @@ import pyarrow.parquet as pq
 
 from gex_pipeline.errors import PermanentError
 from gex_pipeline.formats.columns import SNAPSHOTS_SCHEMA, STRIKES_SCHEMA
+from gex_pipeline.history.content import Content, parquet_content, stored_content
 from gex_pipeline.history.exporting import PARQUET_COLUMNS
-from gex_pipeline.history.importing import LEASE_TIMEOUT_SECONDS
 from gex_pipeline.history.paths import Partition, Table
 from gex_pipeline.history.staging import read_summary
 from gex_pipeline.settings import Settings
-from gex_pipeline.storage.lease import fetch_row, in_memory, lease, quoted
+from gex_pipeline.storage.lease import fetch_row, in_memory, quoted
 from gex_pipeline.storage.lineage import find_import
-from gex_pipeline.storage.snapshots import SNAPSHOT_COLUMNS, STRIKE_COLUMNS, checksum_sql, day_rows_sql
+from gex_pipeline.storage.snapshots import checksum_sql, day_rows_sql
 from gex_pipeline.trading_days import day_bounds_ms, new_york_time
 
 MAX_BAD_SHARE = 0.001
 _SCHEMAS: dict[Table, pa.Schema] = {"snapshots": SNAPSHOTS_SCHEMA, "strikes": STRIKES_SCHEMA}
-_COLUMNS: dict[Table, tuple[str, ...]] = {"snapshots": SNAPSHOT_COLUMNS, "strikes": STRIKE_COLUMNS}
 
 
 @dataclass(frozen=True)
@@ -40,21 +39,34 @@ class Verdict:
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
-def staged_schema(settings: Settings, partition: Partition, table: Table) -> Verdict:
-    """Staged columns have the declared names and types."""
+@dataclass(frozen=True)
+class Subject:
+    """What is judged: a partition, over a connection that can read it (the database, or none for staged files)."""
+
+    settings: Settings
+    partition: Partition
+    connection: duckdb.DuckDBPyConnection
+
+    def staged(self, table: Table) -> Path:
+        """Return the partition's staged file."""
+        return self.partition.staged(self.settings, table)
+
+
+def staged_schema(subject: Subject, table: Table) -> Verdict:
+    """Staged columns have the declared names and types; `vanna` is there when a strike has one."""
     declared = _SCHEMAS[table]
-    found = pq.read_schema(partition.staged(settings, table))
+    found = pq.read_schema(subject.staged(table))
     wrong = [str(field) for field in found if field not in declared] + [
-        f"missing {field.name}" for field in declared if field.name not in found.names
+        f"missing {field.name}" for field in declared if field.name not in found.names and field.name != "vanna"
     ]
     return Verdict(
         not wrong, "the declared columns" if not wrong else "; ".join(wrong), {"columns": ", ".join(found.names)}
     )
 
 
-def staged_bad_records(settings: Settings, partition: Partition) -> Verdict:
+def staged_bad_records(subject: Subject) -> Verdict:
     """At most 0.1 % of the file's records could not be understood."""
-    summary = read_summary(partition.staged(settings, "snapshots"))
+    summary = read_summary(subject.staged("snapshots"))
     share = summary.bad / summary.records if summary.records else 0.0
     return Verdict(
         share <= MAX_BAD_SHARE,
@@ -68,24 +80,23 @@ def staged_bad_records(settings: Settings, partition: Partition) -> Verdict:
     )
 
 
-def staged_not_empty(settings: Settings, partition: Partition) -> Verdict:
+def staged_not_empty(subject: Subject) -> Verdict:
     """At least one snapshot was staged."""
-    rows = pq.read_metadata(partition.staged(settings, "snapshots")).num_rows
+    rows = pq.read_metadata(subject.staged("snapshots")).num_rows
     return Verdict(rows > 0, f"{rows:,} snapshots", {"snapshots": rows})
 
 
-def staged_timestamps(settings: Settings, partition: Partition) -> Verdict:
+def staged_timestamps(subject: Subject) -> Verdict:
     """Timestamps strictly increase and lie on the trading day, New York time."""
-    first_ms, last_ms = day_bounds_ms(partition.date)
-    with in_memory() as connection:
-        row = fetch_row(
-            connection,
-            f"""SELECT count(*) FILTER (timestamp <= previous), count(*) FILTER (timestamp NOT BETWEEN ? AND ?),
-            min(timestamp), max(timestamp)
-            FROM (SELECT timestamp, lag(timestamp) OVER (ORDER BY file_row_number) AS previous
-                  FROM read_parquet('{quoted(partition.staged(settings, "snapshots"))}', file_row_number = true))""",
-            [first_ms, last_ms],
-        )
+    first_ms, last_ms = day_bounds_ms(subject.partition.date)
+    row = fetch_row(
+        subject.connection,
+        f"""SELECT count(*) FILTER (timestamp <= previous), count(*) FILTER (timestamp NOT BETWEEN ? AND ?),
+        min(timestamp), max(timestamp)
+        FROM (SELECT timestamp, lag(timestamp) OVER (ORDER BY file_row_number) AS previous
+              FROM read_parquet('{quoted(subject.staged("snapshots"))}', file_row_number = true))""",
+        [first_ms, last_ms],
+    )
     not_increasing, outside, earliest, latest = row or (0, 0, None, None)
     span = f"{_clock(earliest)} to {_clock(latest)}"
     return Verdict(
@@ -95,17 +106,12 @@ def staged_timestamps(settings: Settings, partition: Partition) -> Verdict:
     )
 
 
-def staged_strikes_belong(settings: Settings, partition: Partition) -> Verdict:
+def staged_strikes_belong(subject: Subject) -> Verdict:
     """Every staged strike has its staged snapshot, and there are as many as staging counted."""
     tables: tuple[Table, Table] = ("snapshots", "strikes")
-    snapshots, strikes = (f"read_parquet('{quoted(partition.staged(settings, table))}')" for table in tables)
-    summary = read_summary(partition.staged(settings, "strikes"))
-    with in_memory() as connection:
-        row = fetch_row(
-            connection,
-            f"SELECT {_orphans(snapshots)} FROM {strikes}",
-        )
-    rows, orphans = row or (0, 0)
+    snapshots, strikes = (f"read_parquet('{quoted(subject.staged(table))}')" for table in tables)
+    summary = read_summary(subject.staged("strikes"))
+    rows, orphans = fetch_row(subject.connection, f"SELECT {_orphans(snapshots)} FROM {strikes}") or (0, 0)
     return Verdict(
         orphans == 0 and rows == summary.strikes,
         f"{rows:,} strikes, {orphans:,} without their snapshot",
@@ -121,66 +127,68 @@ def require_sound(settings: Settings, partition: Partition) -> None:
         PermanentError: another run has put other rows there since they were checked, and those do not pass.
     """
     read_summary(partition.staged(settings, "snapshots"))
-    judged = [
-        staged_schema(settings, partition, "snapshots"),
-        staged_schema(settings, partition, "strikes"),
-        staged_bad_records(settings, partition),
-        staged_not_empty(settings, partition),
-        staged_timestamps(settings, partition),
-        staged_strikes_belong(settings, partition),
-    ]
+    with in_memory() as connection:
+        subject = Subject(settings, partition, connection)
+        judged = [
+            staged_schema(subject, "snapshots"),
+            staged_schema(subject, "strikes"),
+            staged_bad_records(subject),
+            staged_not_empty(subject),
+            staged_timestamps(subject),
+            staged_strikes_belong(subject),
+        ]
     if failed := [verdict.description for verdict in judged if not verdict.passed]:
         raise PermanentError(f"the staged rows of {partition.key} do not pass their checks: {'; '.join(failed)}")
 
 
-def stored_matches_staged(settings: Settings, partition: Partition, table: Table) -> Verdict:
+def stored_matches_staged(subject: Subject, table: Table) -> Verdict:
     """Every staged key is in the database, and what this file brought in is there value for value."""
-    staged = f"read_parquet('{quoted(partition.staged(settings, table))}')"
-    columns = _COLUMNS[table]
-    summary = read_summary(partition.staged(settings, "snapshots"))
-    with _reading(settings, partition) as connection:
-        imported = find_import(connection, partition.feed, partition.date, summary.sha256)
-        rows_of_day = day_rows_sql(
-            connection, f"gex_{table}", (*columns, "import_id"), partition.feed, *day_bounds_ms(partition.date)
-        )
-        row = fetch_row(
+    partition, connection, path = subject.partition, subject.connection, subject.staged(table)
+    summary = read_summary(subject.staged("snapshots"))
+    columns = tuple(pq.read_schema(path).names)
+    imported = find_import(connection, partition.feed, partition.date, summary.sha256)
+    import_id = imported.import_id if imported else -1
+    brought = stored_content(connection, partition, table, columns, import_id=import_id)
+    day = day_rows_sql(
+        connection, f"gex_{table}", ("timestamp", "import_id"), partition.feed, *day_bounds_ms(partition.date)
+    )
+    in_file = pq.read_metadata(path).num_rows
+    if brought.rows == in_file:
+        missing, offered = 0, parquet_content(path, columns)
+    else:
+        missing, *offer = fetch_row(
             connection,
             f"""
-            WITH stored AS MATERIALIZED ({rows_of_day}), brought AS (FROM stored WHERE import_id = ?),
-            offered AS (SELECT * FROM {staged} SEMI JOIN brought USING (timestamp))
-            SELECT (SELECT count(*) FROM {staged}),
-                   (SELECT count(*) FROM {staged} ANTI JOIN stored USING (timestamp)),
-                   (SELECT count(*) FROM brought), (SELECT {checksum_sql(columns)} FROM brought),
-                   (SELECT count(*) FROM offered), (SELECT {checksum_sql(columns)} FROM offered)
+            WITH stored AS MATERIALIZED (SELECT DISTINCT timestamp, import_id FROM ({day})),
+            offered AS (FROM read_parquet('{quoted(path)}') SEMI JOIN (FROM stored WHERE import_id = ?)
+                        USING (timestamp))
+            SELECT (SELECT count(*) FROM read_parquet('{quoted(path)}') ANTI JOIN stored USING (timestamp)),
+                   count(*), {checksum_sql(columns)} FROM offered
             """,
-            [imported.import_id if imported else None],
-        )
-    in_file, missing, brought, checksum, expected, expected_checksum = row or (0,) * 6
+            [import_id],
+        ) or (0, 0, 0)
+        offered = Content(*offer)
     return Verdict(
-        imported is not None and missing == 0 and brought == expected and checksum == expected_checksum,
+        imported is not None and missing == 0 and brought == offered,
         f"{in_file:,} rows in the file, {missing:,} missing from the database; "
-        f"{brought:,} brought in by this file, {'equal' if checksum == expected_checksum else 'NOT equal'} to it",
+        f"{brought.rows:,} brought in by this file, {'equal' if brought == offered else 'NOT equal'} to it",
         {
             "rows_in_file": in_file,
             "rows_missing": missing,
-            "rows_from_this_file": brought,
-            "checksum_database": str(checksum),
-            "checksum_file": str(expected_checksum),
+            "rows_from_this_file": brought.rows,
+            "checksum_database": str(brought.checksum),
+            "checksum_file": str(offered.checksum),
         },
     )
 
 
-def stored_strikes_belong(settings: Settings, partition: Partition) -> Verdict:
+def stored_strikes_belong(subject: Subject) -> Verdict:
     """Every stored strike of the day has its stored snapshot."""
+    partition, connection = subject.partition, subject.connection
     day = day_bounds_ms(partition.date)
-    with _reading(settings, partition) as connection:
-        snapshots = day_rows_sql(connection, "gex_snapshots", ("timestamp", "endpoint"), partition.feed, *day)
-        strikes = day_rows_sql(connection, "gex_strikes", ("timestamp", "endpoint"), partition.feed, *day)
-        row = fetch_row(
-            connection,
-            f"SELECT {_orphans(f'({snapshots})')} FROM ({strikes})",
-        )
-    rows, orphans = row or (0, 0)
+    snapshots = day_rows_sql(connection, "gex_snapshots", ("timestamp", "endpoint"), partition.feed, *day)
+    strikes = day_rows_sql(connection, "gex_strikes", ("timestamp", "endpoint"), partition.feed, *day)
+    rows, orphans = fetch_row(connection, f"SELECT {_orphans(f'({snapshots})')} FROM ({strikes})") or (0, 0)
     return Verdict(
         orphans == 0,
         f"{rows:,} strikes, {orphans:,} without their snapshot",
@@ -188,32 +196,22 @@ def stored_strikes_belong(settings: Settings, partition: Partition) -> Verdict:
     )
 
 
-def published_matches_stored(settings: Settings, partition: Partition, table: Table) -> Verdict:
+def published_matches_stored(subject: Subject, table: Table) -> Verdict:
     """The Parquet file holds what the database holds of this day: as many rows, with the same content."""
-    path = partition.published(settings, table)
     columns = PARQUET_COLUMNS[table]
-    totals = f"SELECT count(*), {checksum_sql(columns)} FROM "
-    with _reading(settings, partition) as connection:
-        day = day_rows_sql(connection, f"gex_{table}", columns, partition.feed, *day_bounds_ms(partition.date))
-        stored, stored_checksum = fetch_row(connection, f"{totals} ({day})") or (0, 0)
-    with in_memory() as connection:
-        rows, checksum = fetch_row(connection, f"{totals} read_parquet('{quoted(path)}')") or (0, 0)
+    published = parquet_content(subject.partition.published(subject.settings, table), columns)
+    stored = stored_content(subject.connection, subject.partition, table, columns)
     return Verdict(
-        rows == stored and checksum == stored_checksum,
-        f"{rows:,} rows in the Parquet file, {stored:,} in the database, "
-        f"{'equal' if checksum == stored_checksum else 'NOT equal'}",
+        published == stored,
+        f"{published.rows:,} rows in the Parquet file, {stored.rows:,} in the database, "
+        f"{'equal' if published == stored else 'NOT equal'}",
         {
-            "rows_parquet": rows,
-            "rows_database": stored,
-            "checksum_parquet": str(checksum),
-            "checksum_database": str(stored_checksum),
+            "rows_parquet": published.rows,
+            "rows_database": stored.rows,
+            "checksum_parquet": str(published.checksum),
+            "checksum_database": str(stored.checksum),
         },
     )
-
-
-def _reading(settings: Settings, partition: Partition) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
-    purpose = f"check {partition.key}"
-    return lease(settings.database_path, purpose=purpose, timeout_seconds=LEASE_TIMEOUT_SECONDS, read_only=True)
 
 
 def _orphans(snapshots: str) -> str:

@@ -1,0 +1,157 @@
+"""Many snapshots of one feed read column by column: the fast path of history files.
+
+It reads what `parse_snapshot` would read from the same records, value for value, or declines. It declines whatever
+is not plain: the caller then takes the records one by one, which is slower and says what is wrong with them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from gex_pipeline.errors import RecordError
+from gex_pipeline.feeds import Feed, normalise_endpoint, normalise_ticker
+from gex_pipeline.formats.columns import SNAPSHOTS_SCHEMA, join_ladders, strikes_table
+from gex_pipeline.formats.gexbot import (
+    COLUMN_OF,
+    ENDPOINT_KEYS,
+    JSON_COLUMNS,
+    WHOLE_COLUMNS,
+    Strikes,
+    json_member,
+    parse_strikes,
+    parse_timestamp,
+    parse_vendor_ladders,
+)
+from gex_pipeline.formats.history_file import Fields
+
+RawColumns = Mapping[str, Sequence[msgspec.Raw]]
+
+_numbers = msgspec.json.Decoder(list[float | None])
+_integers = msgspec.json.Decoder(list[int])
+_text = msgspec.json.Decoder(str)
+_values = msgspec.json.Decoder()
+
+
+@dataclass(frozen=True)
+class DayColumns:
+    """Snapshots of one feed and their strikes.
+
+    Attributes:
+        timestamps: epoch milliseconds UTC, one for each snapshot.
+        snapshots: SNAPSHOTS_SCHEMA.
+        strikes: STRIKES_SCHEMA.
+    """
+
+    timestamps: list[int]
+    snapshots: pa.Table
+    strikes: pa.Table
+
+
+class _NotPlainError(Exception):
+    """The records have something that is better read one by one."""
+
+
+def read_day_columns(records: Sequence[Fields], feed: Feed) -> DayColumns | None:
+    """Read records that all have the same fields in the same order; None when it declines."""
+    try:
+        return _read(records, feed)
+    except (_NotPlainError, RecordError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _read(records: Sequence[Fields], feed: Feed) -> DayColumns:
+    names = tuple(records[0])
+    if any(tuple(record) != names for record in records):
+        raise _NotPlainError
+    raw: RawColumns = dict(zip(names, zip(*(record.values() for record in records), strict=True), strict=True))
+    columns: dict[str, pa.Array] = {}
+    for name in names:
+        if column := COLUMN_OF.get(name):
+            if column in columns:
+                raise _NotPlainError
+            columns[column] = _number_column(raw[name], whole=column in WHOLE_COLUMNS)
+        elif name in JSON_COLUMNS:
+            columns[name] = _json_column(raw[name])
+    _require_feed(raw, feed)
+    timestamps = _timestamps(raw)
+    strikes, sizes = _ladders(raw)
+    if "spot_price" not in columns or columns["spot_price"].null_count:
+        raise _NotPlainError
+    unknown = [name for name in names if name not in _KNOWN]
+    if unknown:
+        columns["extra"] = pa.array(
+            ["{" + ",".join(json_member(name, record[name]) for name in unknown) + "}" for record in records]
+        )
+    rows = len(records)
+    columns |= {
+        "timestamp": pa.array(timestamps, pa.int64()),
+        "ticker": pa.repeat(feed.ticker, rows),
+        "endpoint": pa.repeat(feed.endpoint, rows),
+    }
+    snapshots = pa.Table.from_arrays(
+        [columns.get(field.name, pa.nulls(rows, field.type)) for field in SNAPSHOTS_SCHEMA], schema=SNAPSHOTS_SCHEMA
+    )
+    total = len(strikes.table)
+    owners = np.repeat(np.array(timestamps, np.int64), sizes)
+    ladders = strikes_table(owners, pa.repeat(feed.ticker, total), pa.repeat(feed.endpoint, total), strikes)
+    return DayColumns(timestamps, snapshots, ladders)
+
+
+_KNOWN = {"timestamp", "ticker", "strikes", *COLUMN_OF, *JSON_COLUMNS, *ENDPOINT_KEYS}
+
+
+def _array(values: Sequence[msgspec.Raw]) -> bytes:
+    return b"[" + b",".join(values) + b"]"
+
+
+def _number_column(values: Sequence[msgspec.Raw], *, whole: bool) -> pa.Array:
+    decoded = _numbers.decode(_array(values))
+    numbers = np.array(decoded, np.float64)  # NaN, never a value here, stands for null
+    if np.isinf(numbers).any():
+        raise _NotPlainError
+    if not whole:
+        return pa.array(numbers, from_pandas=True)
+    if (np.nan_to_num(numbers) % 1).any() or (np.nan_to_num(np.abs(numbers)) >= 2**31).any():
+        raise _NotPlainError
+    return pa.array([None if number is None else int(number) for number in decoded], pa.int32())
+
+
+def _json_column(values: Sequence[msgspec.Raw]) -> pa.Array:
+    """Keep JSON arrays and objects as they were sent; null is None; a string may itself hold JSON: declined."""
+    _values.decode(_array(values))
+    texts = [bytes(value).decode() for value in values]
+    if any(text.startswith('"') for text in texts):
+        raise _NotPlainError
+    return pa.array([None if text == "null" else text for text in texts], pa.string())
+
+
+def _timestamps(raw: RawColumns) -> list[int]:
+    if "timestamp" not in raw:
+        raise _NotPlainError
+    return [parse_timestamp(value) for value in _integers.decode(_array(raw["timestamp"]))]
+
+
+def _require_feed(raw: RawColumns, feed: Feed) -> None:
+    """Decline records that name another ticker or endpoint, or the endpoint under two names."""
+    endpoint_keys = [key for key in ENDPOINT_KEYS if key in raw]
+    tickers = {normalise_ticker(_text.decode(value)) for value in set(map(bytes, raw.get("ticker", ())))}
+    endpoints = {
+        normalise_endpoint(_text.decode(value)) for key in endpoint_keys for value in set(map(bytes, raw[key]))
+    }
+    if len(endpoint_keys) > 1 or tickers - {feed.ticker} or endpoints - {feed.endpoint}:
+        raise _NotPlainError
+
+
+def _ladders(raw: RawColumns) -> tuple[Strikes, npt.NDArray[np.int64]]:
+    if "strikes" not in raw:
+        raise _NotPlainError
+    if (vendors := parse_vendor_ladders(raw["strikes"])) is not None:
+        return vendors
+    ladders = [parse_strikes(ladder) for ladder in raw["strikes"]]
+    if any(ladder.has_unknown_fields for ladder in ladders):
+        raise _NotPlainError
+    return join_ladders(ladders), np.array([len(ladder.table) for ladder in ladders])

@@ -1,0 +1,72 @@
+"""What rows hold, in two numbers: how the database, staged files and published files are compared."""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import duckdb
+
+from gex_pipeline.history.paths import Partition, Table
+from gex_pipeline.storage.lease import fetch_row, in_memory, quoted
+from gex_pipeline.storage.snapshots import checksum_sql, day_rows_sql
+from gex_pipeline.trading_days import day_bounds_ms
+
+
+@dataclass(frozen=True)
+class Content:
+    """How many rows there are, and a checksum of their values that does not depend on their order."""
+
+    rows: int
+    checksum: int
+
+    def __str__(self) -> str:
+        """Show both."""
+        return f"{self.rows:,} rows, checksum {self.checksum}"
+
+
+def stored_content(
+    connection: duckdb.DuckDBPyConnection,
+    partition: Partition,
+    table: Table,
+    columns: tuple[str, ...],
+    *,
+    import_id: int | None = None,
+) -> Content:
+    """Return what the database holds of a day, or what one import brought of it."""
+    of_import = ("import_id",) if import_id is not None else ()
+    rows = day_rows_sql(
+        connection, f"gex_{table}", (*columns, *of_import), partition.feed, *day_bounds_ms(partition.date)
+    )
+    condition = f"WHERE import_id = {import_id:d}" if import_id is not None else ""
+    return _content(connection, f"({rows}) {condition}", columns)
+
+
+def parquet_content(path: Path, columns: tuple[str, ...]) -> Content:
+    """Return what a Parquet file holds. The same bytes under another name (a hard link) are not read again.
+
+    Raises:
+        OSError: it is not there.
+        duckdb.Error: it is no Parquet file with these columns.
+    """
+    status = path.stat()
+    return _read_content(_File(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, path), columns)
+
+
+@dataclass(frozen=True)
+class _File:
+    device: int
+    inode: int
+    size_bytes: int
+    modified_ns: int
+    path: Path = field(compare=False)
+
+
+@lru_cache(maxsize=64)
+def _read_content(file: _File, columns: tuple[str, ...]) -> Content:
+    with in_memory() as connection:
+        return _content(connection, f"read_parquet('{quoted(file.path)}')", columns)
+
+
+def _content(connection: duckdb.DuckDBPyConnection, rows: str, columns: tuple[str, ...]) -> Content:
+    row = fetch_row(connection, f"SELECT count(*), {checksum_sql(columns)} FROM {rows}")
+    return Content(*row) if row else Content(0, 0)
