@@ -331,6 +331,12 @@ class Writer:
         members["strikes"] = self._list([self._strike() for _ in range(strikes)])
         members |= {name: self._number(name) for name in ("sum_gex_vol", "sum_gex_oi", "delta_risk_reversal")}
         members["max_priors"] = self._list([self._list([self._number(), self._number()]) for _ in range(6)])
+        if self._is("values", self._density):
+            members["max_priors"] = self._random.choice(MAXIMA)
+        if self._is("bad", 0.1):
+            members["ticker"] = self._random.choice(['"NDX"', "null", "5", '""'])
+        if self._is("bad", 0.1):
+            members["min_dte"] = self._random.choice(["1.5", "2147483648", "-2147483648", '"1.5"', "1E-1"])
         pairs = list(members.items())
         if "fields" in oddities:
             pairs = self._other_fields(pairs)
@@ -388,7 +394,12 @@ class Writer:
         )
         if self._random.random() < 0.6:
             return self._list(self._random.choice(arrays))
-        fields = [("gamma_now", gamma), ("gamma", self._number()), ("oi_gamma", oi_gamma), ("vanna", self._number())]
+        fields = [
+            ("gamma_now", self._random.choice([gamma, "null"])),
+            ("gamma", self._number()),
+            ("oi_gamma", oi_gamma),
+            ("vanna", self._number()),
+        ]
         fields += [("history", self._random.choice([priors, some, "null"])), ("charm", "0.5"), ("gamma", gamma)]
         chosen = [("strike", level), *self._random.sample(fields, self._random.randint(0, 5))]
         self._random.shuffle(chosen)
@@ -408,6 +419,7 @@ class Writer:
         return self._random.choice(
             [
                 f"{seconds}.{thousandths:03}",
+                f"{seconds}.4127",
                 f"{seconds}{thousandths:03}",
                 f'" {seconds}{thousandths:03}"',
                 f"{seconds / 1e9:.9f}e9",
@@ -461,19 +473,16 @@ class Plan:
     records: list[tuple[int, int, frozenset[str], bool]]
 
 
+record_plans = st.tuples(
+    st.integers(0, 2**32),
+    st.integers(0, 12),
+    st.just(frozenset[str]()) | st.frozensets(st.sampled_from(ODDITIES), max_size=4),
+    st.sampled_from([False] * 9 + [True]),
+)
 plans = st.builds(
     Plan,
     st.sampled_from(["array", "lines", "wrapper"]),
-    st.lists(
-        st.tuples(
-            st.integers(0, 2**32),
-            st.integers(0, 12),
-            st.just(frozenset[str]()) | st.frozensets(st.sampled_from(ODDITIES), max_size=4),
-            st.sampled_from([False] * 9 + [True]),
-        ),
-        min_size=1,
-        max_size=40,
-    ),
+    st.integers(1, 40).flatmap(lambda size: st.lists(record_plans, min_size=size, max_size=size)),
 )
 
 
@@ -546,7 +555,7 @@ def assert_staged_as_read(folder: Path, content: bytes, records: list[str]) -> t
     return summary, reading
 
 
-@hypothesis.settings(max_examples=80, deadline=None)
+@hypothesis.settings(max_examples=100, deadline=None)
 @given(plan=plans)
 def test_a_file_is_staged_as_the_slow_reading_reads_it(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> None:
     records = write_records(plan)
@@ -564,10 +573,10 @@ def test_a_file_of_several_chunks_is_staged_as_the_slow_reading_reads_it(tmp_pat
             (
                 random.getrandbits(32),
                 random.choice([0, 1, 1, 2, 3]),
-                random.choice(odd) if random.random() < 0.1 else frozenset(),
-                random.random() < 0.01,
+                random.choice(odd) if random.random() < 0.3 else frozenset(),
+                random.random() < 0.02,
             )
-            for _ in range(2 * CHUNK_SNAPSHOTS + 300)
+            for _ in range(2 * CHUNK_SNAPSHOTS + 900)
         ],
     )
     records = write_records(plan)
