@@ -106,6 +106,7 @@ CASES: dict[str, Case] = {
     "plain JSON named as gzip": LoadedFile(),
     "no records": Refused("0 snapshots"),
     "an empty file": Refused(r"is empty; download it again|a JSON array, JSON lines or an object was expected"),
+    "a wrapper with two lists": Refused("more than one list of records"),
     "a wrapper under another name": Refused("1 of 1 records are bad"),
     "something else": Refused("a JSON array, JSON lines or an object was expected"),
     # Times

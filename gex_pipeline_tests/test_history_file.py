@@ -190,6 +190,17 @@ def test_a_bad_line_comes_out_as_it_is_and_the_others_whole() -> None:
     assert split(b"%b\n%b\n" % (HEAD, bad)) == [HEAD, bad]
 
 
+def test_blanks_around_a_record_are_not_part_of_it() -> None:
+    assert split(b"[%b , %b ,\n {oops}\t]" % (HEAD, TAIL)) == [HEAD, TAIL, b"{oops}"]
+    assert split(b"%b\r\n %b\r\n" % (HEAD, TAIL)) == [HEAD, TAIL]
+
+
+def test_of_two_lists_in_a_wrapper_the_one_with_records_is_taken() -> None:
+    assert split(b'{"data":[ ],"history":[%b]}' % HEAD) == [HEAD]
+    with pytest.raises(MalformedFileError, match="more than one list"):
+        split(b'{"data":[%b],"history":[%b]}' % (HEAD, TAIL))
+
+
 def test_a_bad_last_line_without_its_line_end_is_a_cut_off_file() -> None:
     with pytest.raises(MalformedFileError, match="middle of a record"):
         split(b'%b\n{"timestamp":NaN}' % HEAD)

@@ -18,11 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gex_pipeline.feeds import Feed
+from gex_pipeline.formats import history_file
+from gex_pipeline.formats.history_file import PIECE_BYTES
 from gex_pipeline.history.download import find_unrecorded_source
 from gex_pipeline.history.paths import Partition, Table
-from gex_pipeline.history.staging import CHUNK_SNAPSHOTS, StagedSummary, stage
+from gex_pipeline.history.staging import StagedSummary, stage
 from gex_pipeline.settings import Settings, load_settings
 
+RECORDS = 3300
 SPX = Partition(Feed("SPX", "gex_zero"), dt.date(2025, 11, 14))
 OPENING = 1763130601
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -133,7 +136,10 @@ def read_record(text: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         elif name == "strikes":
             strikes = read_strikes(value)
             known = {"strike", "gamma_now", "gamma", "oi_gamma", "vanna", "history"}
-            if any(isinstance(strike, Object) and dict(strike.members).keys() - known for strike in value or ()):
+            objects = [dict(strike.members) for strike in value or () if isinstance(strike, Object)]
+            if any(
+                named.keys() - known or None not in (named.get("gamma_now"), named.get("gamma")) for named in objects
+            ):
                 extra.append((name, value))
         elif name in {"endpoint", "category", "gex_type"} and row["endpoint"] is None:
             row["endpoint"] = read_endpoint(value)
@@ -528,14 +534,18 @@ def told_apart(rows: list[dict[str, Any]]) -> list[str]:
     return [repr(sorted(row.items())) for row in rows]
 
 
-def assert_staged_as_read(folder: Path, content: bytes, records: list[str]) -> tuple[StagedSummary, Reading]:
+def assert_staged_as_read(
+    folder: Path, content: bytes, records: list[str], piece_bytes: int = PIECE_BYTES
+) -> tuple[StagedSummary, Reading]:
     settings = load_settings(data_dir=folder)
     path = SPX.source(settings).with_suffix(".json")
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     source = find_unrecorded_source(settings, SPX)
     assert source is not None
-    summary = stage(settings, SPX, source)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(history_file, "PIECE_BYTES", piece_bytes)
+        summary = stage(settings, SPX, source)
     reading = reference_rows(records)
 
     assert told_apart(staged_rows(settings, "snapshots")) == told_apart(reading.snapshots)
@@ -556,15 +566,17 @@ def assert_staged_as_read(folder: Path, content: bytes, records: list[str]) -> t
 
 
 @hypothesis.settings(max_examples=100, deadline=None)
-@given(plan=plans)
-def test_a_file_is_staged_as_the_slow_reading_reads_it(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> None:
+@given(plan=plans, piece_bytes=st.sampled_from([PIECE_BYTES, 2_000, 200, 1]))
+def test_a_file_is_staged_as_the_slow_reading_reads_it(
+    plan: Plan, piece_bytes: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     records = write_records(plan)
     content = write_document(plan.layout, records)
     hypothesis.note(content.decode())
-    assert_staged_as_read(tmp_path_factory.mktemp("file"), content, records)
+    assert_staged_as_read(tmp_path_factory.mktemp("file"), content, records, piece_bytes)
 
 
-def test_a_file_of_several_chunks_is_staged_as_the_slow_reading_reads_it(tmp_path: Path) -> None:
+def test_a_file_of_several_pieces_is_staged_as_the_slow_reading_reads_it(tmp_path: Path) -> None:
     random = Random(7)
     odd = [frozenset({name}) for name in ODDITIES] + [frozenset(ODDITIES[:5]), frozenset(ODDITIES)]
     plan = Plan(
@@ -576,13 +588,14 @@ def test_a_file_of_several_chunks_is_staged_as_the_slow_reading_reads_it(tmp_pat
                 random.choice(odd) if random.random() < 0.3 else frozenset(),
                 random.random() < 0.02,
             )
-            for _ in range(2 * CHUNK_SNAPSHOTS + 900)
+            for _ in range(RECORDS)
         ],
     )
     records = write_records(plan)
-    summary, reading = assert_staged_as_read(tmp_path / "data", write_document("array", records), records)
+    content = write_document("array", records)
+    summary, reading = assert_staged_as_read(tmp_path / "data", content, records, len(content) // 12)
     # The file has something of everything, or the comparison says little.
-    assert summary.snapshots > 2 * CHUNK_SNAPSHOTS
+    assert summary.snapshots > RECORDS // 2
     assert min(summary.bad, summary.duplicates_differing, summary.duplicates - summary.duplicates_differing) > 3
     for table, names in ((reading.snapshots, ("extra", *TEXTS)), (reading.strikes, ("vanna",))):
         assert all(any(row[name] is not None for row in table) for name in names)

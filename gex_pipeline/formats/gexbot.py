@@ -64,7 +64,7 @@ class Strikes:
         vanna: n floats, or None when no strike has one.
         priors: the prior windows of all strikes one after another (1, 5, 10, 15, 30 minutes ago where complete).
         prior_counts: n integers, how many of `priors` belong to each strike; -1 where there was no list at all.
-        has_unknown_fields: a strike was an object with fields that have no column.
+        has_unknown_fields: a strike was an object and says something that has no column.
     """
 
     table: Floats
@@ -254,8 +254,13 @@ def _strikes_one_by_one(ladder: object) -> Strikes:
         None if all(vanna is None for vanna in vannas) else _floats(vannas),
         _floats(priors),
         np.array(counts, dtype=np.int32),
-        any(isinstance(strike, dict) and not _STRIKE_FIELDS.issuperset(strike) for strike in ladder),
+        any(isinstance(strike, dict) and _has_more(strike) for strike in ladder),
     )
+
+
+def _has_more(strike: dict[str, object]) -> bool:
+    """Tell whether a strike says something that has no column."""
+    return not _STRIKE_FIELDS.issuperset(strike) or None not in (strike.get("gamma_now"), strike.get("gamma"))
 
 
 def _strike_values(strike: object, path: str) -> tuple[object, object, object, object, object]:

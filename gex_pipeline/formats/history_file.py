@@ -161,11 +161,12 @@ def _split_object(document: memoryview) -> Iterable[Record]:
         if wrapper := _WRAPPER.match(document):
             return _split_damaged_array(document[wrapper.end() - 1 :], is_wrapped=True)
         return _split_lines(document)
-    for name in _WRAPPERS:
-        value = memoryview(fields[name]) if name in fields else memoryview(b"")
-        if _first_byte(value) == b"[":
-            return _split_array(value)
-    return [document]
+    values = [memoryview(fields[name]) for name in _WRAPPERS if name in fields]
+    lists = [value for value in values if _first_byte(value) == b"["]
+    filled = [value for value in lists if _first_byte(value[1:]) != b"]"]
+    if len(filled) > 1:
+        raise MalformedFileError(f"there is more than one list of records, under {', '.join(fields)}")
+    return _split_array((filled or lists)[0]) if lists else [document]
 
 
 def _without_mark(document: memoryview) -> memoryview:
@@ -174,7 +175,7 @@ def _without_mark(document: memoryview) -> memoryview:
 
 def _split_lines(document: memoryview) -> Iterator[Record]:
     """Split at line ends. One line that is not a record is the caller's to judge; a cut-off last line is not."""
-    lines = (document[line.start() : line.end()] for line in _LINE.finditer(document))
+    lines = (_stripped(document[line.start() : line.end()]) for line in _LINE.finditer(document))
     head = list(islice(lines, 2))
     if not any(read_fields(line) is not None for line in head):
         raise MalformedFileError(f"the document is not valid JSON: it begins with {_shown(document)}")
@@ -202,8 +203,7 @@ def _split_damaged_array(document: memoryview, *, is_wrapped: bool = False) -> I
         elif symbol in b"}]":
             depth -= 1
         if depth == 0 or (depth == 1 and symbol == ord(",")):
-            element = document[start : token.start()]
-            if _first_byte(element):
+            if element := _stripped(document[start : token.start()]):
                 yield element
             start = token.end()
         if depth == 0:
@@ -220,6 +220,11 @@ def _split_damaged_array(document: memoryview, *, is_wrapped: bool = False) -> I
         raise MalformedFileError(f"the wrapper does not end after its array: {_shown(document[end_of_array:])}")
     if rest and not is_wrapped:
         raise MalformedFileError(f"there is more after the end of the array: {_shown(document[end_of_array:])}")
+
+
+def _stripped(text: memoryview) -> memoryview:
+    content = bytes(text)
+    return text[len(content) - len(content.lstrip(_BLANKS)) : len(content.rstrip(_BLANKS))]
 
 
 def _first_byte(text: memoryview) -> bytes:
