@@ -615,6 +615,13 @@ def test_live_rows_stay_as_they_were_and_are_counted_as_differing(world: World) 
         assert [row for row in world.stored(table) if row["source"] == "live"] == live[table]
     said = metadata(result)["gex_snapshots"]
     assert (said["rows_inserted"], said["rows_present"], said["rows_differing"]) == (17, 3, 2)
+    assert said["fields_differing"] == pq.read_metadata(said["conflicts"]).num_rows == 3
+    level = records[3]["strikes"][2][0]
+    assert said["examples"] == [
+        f"2025-11-14T09:30:03-05:00 spot_price: stored 1.5 (live), offered {records[2]['spot']}",
+        "2025-11-14T09:30:04-05:00 strike 1.0: only stored (live)",
+        f"2025-11-14T09:30:04-05:00 strike {level}: only offered",
+    ]
     assert world.query(
         "SELECT records_imported, strikes_imported, records_present, records_differing FROM data_lineage "
         "WHERE record_type = 'history'"

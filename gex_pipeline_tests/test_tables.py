@@ -379,7 +379,7 @@ def test_an_import_is_found_by_its_bytes_and_its_partition_only(database: duckdb
     record(8)
     found = find_import(database, ZERO, DAY, "abc")
     assert found is not None
-    assert found == EarlierImport(7, 5, found.import_timestamp_ms)
+    assert found == EarlierImport(7, 5, 1, found.import_timestamp_ms)
     assert before_ms <= found.import_timestamp_ms <= epoch_ms()
     line = database.execute(
         "SELECT * REPLACE (0 AS import_timestamp) FROM data_lineage WHERE import_id = 7"

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import dagster as dg
 
@@ -16,6 +17,7 @@ from gex_pipeline.history.paths import Partition, Table
 from gex_pipeline.history.staging import stage, staging_lock
 from gex_pipeline.history.verdicts import require_sound
 from gex_pipeline.settings import Settings
+from gex_pipeline.storage.conflicts import summarise_conflicts
 from gex_pipeline.trading_days import new_york_time
 
 GROUP = "history"
@@ -135,6 +137,7 @@ def import_history(context: Context, settings: dg.ResourceParam[Settings]) -> It
             "rows_inserted": counts.snapshots,
             "rows_present": counts.present,
             "rows_differing": counts.differing,
+            **_conflicts(result.conflicts),
             **shared,
         },
     )
@@ -183,6 +186,18 @@ def permanent_failures() -> Iterator[None]:
         yield
     except PermanentError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
+
+
+def _conflicts(report: Path | None) -> dict[str, dg.MetadataValue]:
+    """Return what a report of differing observations says, for an asset's metadata; nothing without a report."""
+    if report is None:
+        return {}
+    fields, examples = summarise_conflicts(report)
+    return {
+        "fields_differing": dg.MetadataValue.int(fields),
+        "conflicts": dg.MetadataValue.path(str(report)),
+        "examples": dg.MetadataValue.json(examples),
+    }
 
 
 def _outcome(exported: Exported) -> str:

@@ -2,17 +2,23 @@
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
 
 from gex_pipeline.errors import MalformedFileError
-from gex_pipeline.history.paths import Partition
+from gex_pipeline.history.paths import Partition, Table
 from gex_pipeline.history.staging import StagedSummary, read_summary
 from gex_pipeline.settings import Settings
+from gex_pipeline.storage.conflicts import conflicts_path, write_conflicts
 from gex_pipeline.storage.lease import lease, quoted, transaction
 from gex_pipeline.storage.lineage import ImportCounts, find_import, next_import_id, record_import
-from gex_pipeline.storage.schema import ensure_schema
-from gex_pipeline.storage.snapshots import insert_new
+from gex_pipeline.storage.schema import TABLES, ensure_schema
+from gex_pipeline.storage.snapshots import SNAPSHOT_COLUMNS, STRIKE_COLUMNS, find_overlap, insert_unknown
 
 LEASE_TIMEOUT_SECONDS = 300.0
+_COLUMNS: dict[Table, tuple[str, ...]] = {"snapshots": SNAPSHOT_COLUMNS, "strikes": STRIKE_COLUMNS}
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,7 @@ class ImportResult:
         import_id: its line in `data_lineage`.
         counts: rows inserted and rows that were there.
         unchanged_since: the earlier import of the same bytes, None when there was none.
+        conflicts: the report of what differs, of this import or of that earlier one; None when nothing did.
         summary: what staging found.
         lease_seconds: how long the database was held.
     """
@@ -30,6 +37,7 @@ class ImportResult:
     import_id: int
     counts: ImportCounts
     unchanged_since: int | None
+    conflicts: Path | None
     summary: StagedSummary
     lease_seconds: float
 
@@ -43,13 +51,14 @@ def import_staged(settings: Settings, partition: Partition, run_id: str | None) 
         MalformedFileError: nothing is staged, or the two staged files are of different history files.
         LeaseTimeoutError: the database stayed busy.
     """
-    paths = partition.staged(settings, "snapshots"), partition.staged(settings, "strikes")
-    summary, other = map(read_summary, paths)
+    summary, other = (read_summary(partition.staged(settings, table)) for table in _COLUMNS)
     if summary.sha256 != other.sha256:
         raise MalformedFileError(
             f"the staged files of {partition.key} come from different downloads; materialize staged_snapshots again"
         )
     feed, date = partition.feed, partition.date
+    snapshots, strikes = (staged_rows(settings, partition, table) for table in _COLUMNS)
+    report = conflicts_path(settings.conflicts_dir, feed, date, summary.sha256)
     purpose = f"import {partition.key}"
     with lease(settings.database_path, purpose=purpose, timeout_seconds=LEASE_TIMEOUT_SECONDS) as connection:
         started = time.monotonic()
@@ -57,10 +66,10 @@ def import_staged(settings: Settings, partition: Partition, run_id: str | None) 
         with transaction(connection):
             earlier = find_import(connection, feed, date, summary.sha256)
             import_id = next_import_id(connection)
-            counts = ImportCounts(0, 0, summary.snapshots, 0)
             if earlier is None:
-                staged = [f"read_parquet('{quoted(path)}')" for path in paths]
-                counts = insert_new(connection, *staged, source="history", import_id=import_id)
+                counts = _insert_new(connection, snapshots, strikes, report, import_id)
+            else:
+                counts = ImportCounts(0, 0, summary.snapshots, 0)
             record_import(
                 connection,
                 import_id=import_id,
@@ -73,4 +82,36 @@ def import_staged(settings: Settings, partition: Partition, run_id: str | None) 
                 run_id=run_id,
             )
     held = time.monotonic() - started
-    return ImportResult(import_id, counts, earlier.import_id if earlier else None, summary, held)
+    has_report = (earlier.differing if earlier else counts.differing) and report.exists()
+    return ImportResult(
+        import_id,
+        counts,
+        earlier.import_id if earlier else None,
+        report if has_report else None,
+        summary,
+        held,
+    )
+
+
+def staged_rows(settings: Settings, partition: Partition, table: Table) -> str:
+    """Return the staged rows as a relation with every declared column; one that the file leaves out is NULL."""
+    path = partition.staged(settings, table)
+    names = pq.read_schema(path).names
+    types = TABLES[f"gex_{table}"]
+    absent = "".join(f", NULL::{types[name]} AS {name}" for name in _COLUMNS[table] if name not in names)
+    return f"(SELECT *{absent} FROM read_parquet('{quoted(path)}'))"
+
+
+def _insert_new(
+    connection: duckdb.DuckDBPyConnection, snapshots: str, strikes: str, report: Path, import_id: int
+) -> ImportCounts:
+    """Insert what is not there yet and report what is there with other values.
+
+    The report gets its name before the commit: whoever is killed in between leaves it for the next attempt, which
+    writes the same one, while a re-run after the commit would find nothing to compare.
+    """
+    overlap = find_overlap(connection, snapshots, strikes)
+    if overlap.differing:
+        write_conflicts(connection, report, snapshots, strikes, import_id)
+    inserted = insert_unknown(connection, snapshots, strikes, source="history", import_id=import_id)
+    return ImportCounts(*inserted, overlap.present, overlap.differing)

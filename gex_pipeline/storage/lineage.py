@@ -29,10 +29,11 @@ class ImportCounts:
 
 @dataclass(frozen=True)
 class EarlierImport:
-    """A completed import of the same bytes into the same partition."""
+    """A completed import of the same bytes into the same partition; rows as in `ImportCounts`."""
 
     import_id: int
     snapshots: int
+    differing: int
     import_timestamp_ms: int
 
 
@@ -48,8 +49,9 @@ def find_import(
     """Return the completed import of these bytes into this partition, if there is one."""
     row = fetch_row(
         connection,
-        "SELECT import_id, records_imported, import_timestamp FROM data_lineage WHERE status = 'imported' "
-        "AND sha256 = ? AND ticker = ? AND endpoint = ? AND date = ? ORDER BY import_id LIMIT 1",
+        "SELECT import_id, records_imported, coalesce(records_differing, 0), import_timestamp FROM data_lineage "
+        "WHERE status = 'imported' AND sha256 = ? AND ticker = ? AND endpoint = ? AND date = ? "
+        "ORDER BY import_id LIMIT 1",
         [sha256, feed.ticker, feed.endpoint, date],
     )
     return EarlierImport(*row) if row else None
