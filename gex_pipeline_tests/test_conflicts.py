@@ -1,7 +1,6 @@
 """A history file that differs from what is stored: nothing is overwritten, and every difference is on file."""
 
 import datetime as dt
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,44 +11,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from gex_pipeline.feeds import Feed
-from gex_pipeline.history.download import SourceFile
 from gex_pipeline.history.importing import ImportResult, import_staged
 from gex_pipeline.history.paths import Partition
-from gex_pipeline.history.staging import stage
 from gex_pipeline.settings import Settings, load_settings
 from gex_pipeline.storage import conflicts
 from gex_pipeline.storage.conflicts import CONFLICTS_SCHEMA, summarise_conflicts
-from gex_pipeline.storage.files import sha256_of
 from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.lineage import ImportCounts
 from gex_pipeline_tests.processes import clean_environment
-
-ZERO = Partition(Feed("SPX", "gex_zero"), dt.date(2025, 11, 14))
-OPENING = 1_763_130_601
-STRIKES = [[6730, -228.01, 0.1 + 0.2, [1, 2, 3, 4, 5]], [6735.25, 1, 2, [1e-7, None]], [6740, 3, 4, []]]
-
-Row = dict[str, Any]
+from gex_pipeline_tests.records import OPENING, STRIKES, ZERO, import_records, record, stage_records, stored
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return load_settings(data_dir=tmp_path / "data")
-
-
-def record(second: int, **changes: Any) -> Row:
-    return {"timestamp": OPENING + second, "spot": 6734.5, "min_dte": 0, "strikes": STRIKES} | changes
-
-
-def stage_records(settings: Settings, *records: Row, partition: Partition = ZERO) -> None:
-    place = partition.source(settings).with_suffix(".json")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(json.dumps(records))
-    stage(settings, partition, SourceFile(place, sha256_of(place)))
-
-
-def import_records(settings: Settings, *records: Row, partition: Partition = ZERO) -> ImportResult:
-    stage_records(settings, *records, partition=partition)
-    return import_staged(settings, partition, "run")
 
 
 def listed(result: ImportResult) -> list[tuple[Any, ...]]:
@@ -61,13 +36,6 @@ def listed(result: ImportResult) -> list[tuple[Any, ...]]:
     assert {(row["ticker"], row["endpoint"]) for row in rows} == {("SPX", "gex_zero")}
     names = ("strike", "field", "stored", "offered")
     return [(row["timestamp"] // 1000 - OPENING, *(row[name] for name in names)) for row in rows]
-
-
-def stored(settings: Settings) -> list[list[tuple[Any, ...]]]:
-    with lease(settings.database_path, purpose="look") as connection:
-        return [
-            connection.execute(f"FROM {table} ORDER BY ALL").fetchall() for table in ("gex_snapshots", "gex_strikes")
-        ]
 
 
 def test_each_differing_field_is_listed_with_both_values_and_where_they_are_from(settings: Settings) -> None:

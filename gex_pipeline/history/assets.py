@@ -6,11 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+from pydantic import Field
 
 from gex_pipeline.errors import MalformedFileError, PermanentError
 from gex_pipeline.history.download import Progress, distrust, find_source
 from gex_pipeline.history.exporting import Exported, export_day
-from gex_pipeline.history.importing import import_staged
+from gex_pipeline.history.importing import ImportResult, import_staged
 from gex_pipeline.history.obtaining import obtain
 from gex_pipeline.history.partitions import PARTITIONS
 from gex_pipeline.history.paths import Partition, Table
@@ -95,6 +96,16 @@ def stage_history(context: Context, settings: dg.ResourceParam[Settings]) -> Ite
     )
 
 
+class ImportConfig(dg.Config):
+    """What a run may ask of the import, and only by its run config: no announcement can."""
+
+    replace: bool = Field(
+        default=False,
+        description="Let stored rows that differ from the file's give way to them; both the rows and the database "
+        "are kept in data/backups first. What is equal, and what the file does not have, stays.",
+    )
+
+
 @dg.multi_asset(
     name="import_history",
     partitions_def=PARTITIONS,
@@ -110,19 +121,20 @@ def stage_history(context: Context, settings: dg.ResourceParam[Settings]) -> Ite
         for table in ("snapshots", "strikes")
     ],
 )
-def import_history(context: Context, settings: dg.ResourceParam[Settings]) -> Iterator[dg.MaterializeResult[None]]:
+def import_history(
+    context: Context, config: ImportConfig, settings: dg.ResourceParam[Settings]
+) -> Iterator[dg.MaterializeResult[None]]:
     """Insert what the database does not have yet, all of it in one transaction."""
     partition = Partition.parse(context.partition_key)
     # The checks have passed, but another run of this partition may have staged another file since.
     with permanent_failures(), staging_lock(settings, partition):
         require_sound(settings, partition)
-        result = import_staged(settings, partition, context.run.run_id)
+        if config.replace:
+            context.log.warning("stored rows of %s that differ from the file give way to its rows", partition.key)
+        result = import_staged(settings, partition, context.run.run_id, replace=config.replace)
     counts, summary = result.counts, result.summary
-    if result.unchanged_since is not None:
-        outcome = f"unchanged: these bytes are import {result.unchanged_since} already"
-    else:
-        outcome = f"imported {counts.snapshots:,} snapshots and {counts.strikes:,} strikes"
-    context.log.info("%s; %s were there, %s of them differ and stay", outcome, counts.present, counts.differing)
+    outcome = _imported(result)
+    context.log.info("%s; %s were there, %s of them differ", outcome, counts.present, counts.differing)
     shared: dict[str, str | float] = {
         "outcome": outcome,
         "import_id": result.import_id,
@@ -138,6 +150,7 @@ def import_history(context: Context, settings: dg.ResourceParam[Settings]) -> It
             "rows_present": counts.present,
             "rows_differing": counts.differing,
             **_conflicts(result.conflicts),
+            **_replaced(result),
             **shared,
         },
     )
@@ -186,6 +199,23 @@ def permanent_failures() -> Iterator[None]:
         yield
     except PermanentError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
+
+
+def _imported(result: ImportResult) -> str:
+    if result.unchanged_since is not None:
+        return f"unchanged: these bytes are import {result.unchanged_since} already"
+    counts = result.counts
+    outcome = f"imported {counts.snapshots:,} snapshots and {counts.strikes:,} strikes"
+    return f"{outcome}, {counts.replaced:,} snapshots instead of stored ones" if counts.replaced else outcome
+
+
+def _replaced(result: ImportResult) -> dict[str, dg.MetadataValue]:
+    """Return where the rows are that were replaced, for an asset's metadata; nothing when none were."""
+    if not result.replaced_rows:
+        return {}
+    snapshots, strikes = (dg.MetadataValue.path(str(path)) for path in result.replaced_rows)
+    replaced = dg.MetadataValue.int(result.counts.replaced)
+    return {"rows_replaced": replaced, "replaced_snapshots": snapshots, "replaced_strikes": strikes}
 
 
 def _conflicts(report: Path | None) -> dict[str, dg.MetadataValue]:

@@ -16,7 +16,7 @@ from gex_pipeline.history.paths import Partition, Table
 from gex_pipeline.history.staging import read_summary
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.lease import fetch_row, in_memory, lease, quoted
-from gex_pipeline.storage.lineage import find_import
+from gex_pipeline.storage.lineage import import_ids
 from gex_pipeline.storage.snapshots import SNAPSHOT_COLUMNS, STRIKE_COLUMNS, checksum_sql, day_rows_sql
 from gex_pipeline.trading_days import day_bounds_ms, new_york_time
 
@@ -139,25 +139,25 @@ def stored_matches_staged(settings: Settings, partition: Partition, table: Table
     columns = _COLUMNS[table]
     summary = read_summary(partition.staged(settings, "snapshots"))
     with _reading(settings, partition) as connection:
-        imported = find_import(connection, partition.feed, partition.date, summary.sha256)
+        imported = import_ids(connection, partition.feed, partition.date, summary.sha256)
         rows_of_day = day_rows_sql(
             connection, f"gex_{table}", (*columns, "import_id"), partition.feed, *day_bounds_ms(partition.date)
         )
         row = fetch_row(
             connection,
             f"""
-            WITH stored AS MATERIALIZED ({rows_of_day}), brought AS (FROM stored WHERE import_id = ?),
+            WITH stored AS MATERIALIZED ({rows_of_day}), brought AS (FROM stored WHERE list_contains(?, import_id)),
             offered AS (SELECT * FROM {staged} SEMI JOIN brought USING (timestamp))
             SELECT (SELECT count(*) FROM {staged}),
                    (SELECT count(*) FROM {staged} ANTI JOIN stored USING (timestamp)),
                    (SELECT count(*) FROM brought), (SELECT {checksum_sql(columns)} FROM brought),
                    (SELECT count(*) FROM offered), (SELECT {checksum_sql(columns)} FROM offered)
             """,
-            [imported.import_id if imported else None],
+            [imported],
         )
     in_file, missing, brought, checksum, expected, expected_checksum = row or (0,) * 6
     return Verdict(
-        imported is not None and missing == 0 and brought == expected and checksum == expected_checksum,
+        bool(imported) and missing == 0 and brought == expected and checksum == expected_checksum,
         f"{in_file:,} rows in the file, {missing:,} missing from the database; "
         f"{brought:,} brought in by this file, {'equal' if checksum == expected_checksum else 'NOT equal'} to it",
         {
