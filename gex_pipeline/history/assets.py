@@ -8,7 +8,9 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
+from gex_pipeline.clock import epoch_ms
 from gex_pipeline.errors import MalformedFileError, PermanentError
+from gex_pipeline.history.attempts import Attempt, recorded
 from gex_pipeline.history.download import Progress, distrust, find_source
 from gex_pipeline.history.exporting import Exported, export_day
 from gex_pipeline.history.importing import ImportResult, import_staged
@@ -70,11 +72,13 @@ def stage_history(context: Context, settings: dg.ResourceParam[Settings]) -> Ite
         source = find_source(settings, partition)
         if source is None:
             raise PermanentError(f"there is no history file for {partition.key}; materialize history_file first")
-        try:
-            summary = stage(settings, partition, source)
-        except MalformedFileError:
-            distrust(source)
-            raise
+        attempt = Attempt(partition, source.path.name, source.sha256, context.run.run_id, epoch_ms())
+        with recorded(settings, attempt):
+            try:
+                summary = stage(settings, partition, source)
+            except MalformedFileError:
+                distrust(source)
+                raise
     seconds = round(time.monotonic() - started, 3)
     times = {"first": _shown(summary.first_ms), "last": _shown(summary.last_ms)}
     yield dg.MaterializeResult(
@@ -127,7 +131,11 @@ def import_history(
     """Insert what the database does not have yet, all of it in one transaction."""
     partition = Partition.parse(context.partition_key)
     # The checks have passed, but another run of this partition may have staged another file since.
-    with permanent_failures(), staging_lock(settings, partition):
+    with (
+        permanent_failures(),
+        staging_lock(settings, partition),
+        recorded(settings, Attempt.of_staged(settings, partition, context.run.run_id)),
+    ):
         require_sound(settings, partition)
         if config.replace:
             context.log.warning("stored rows of %s that differ from the file give way to its rows", partition.key)

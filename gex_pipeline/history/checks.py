@@ -9,6 +9,7 @@ import dagster as dg
 
 from gex_pipeline.history import verdicts
 from gex_pipeline.history.assets import DATABASE_POOL, permanent_failures
+from gex_pipeline.history.attempts import Attempt, record_attempt
 from gex_pipeline.history.partitions import PARTITIONS
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.history.verdicts import Verdict
@@ -118,6 +119,8 @@ def _checks(name: str, checks: tuple[Check, ...], pool: str | None = None) -> dg
         context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]
     ) -> Iterator[dg.AssetCheckResult]:
         partition = Partition.parse(context.partition_key)
+        attempt = Attempt.of_staged(settings, partition, context.run.run_id)
+        refusals = []
         for check in checks:
             with permanent_failures():
                 verdict = check.judge(settings, partition)
@@ -128,6 +131,10 @@ def _checks(name: str, checks: tuple[Check, ...], pool: str | None = None) -> dg
                 description=verdict.description,
                 metadata=verdict.metadata,
             )
+            if check.is_blocking and not verdict.passed:
+                refusals.append(f"{check.asset} {check.name}: {verdict.description}")
+        if refusals:
+            record_attempt(settings, attempt, "refused", "; ".join(refusals))
 
     return judge_all
 

@@ -1,13 +1,16 @@
-"""Where rows came from: one line in `data_lineage` for every history file and every journal segment."""
+"""Where rows came from: a line in `data_lineage` for every attempt with a history file and every journal segment."""
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
 
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.feeds import Feed
 from gex_pipeline.storage.lease import fetch_row
+from gex_pipeline.storage.schema import TABLES
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,29 @@ def record_import(
     connection.execute(
         f"INSERT INTO data_lineage ({', '.join(line)}) VALUES ({', '.join('?' * len(line))})", list(line.values())
     )
+
+
+def list_lineage(
+    connection: duckdb.DuckDBPyConnection, wanted: Mapping[str, object], *, limit: int
+) -> list[dict[str, Any]]:
+    """Return lines with all declared columns, the newest first; columns that an older file lacks are None.
+
+    Args:
+        connection: of the database file, which need not be writable.
+        wanted: the value a column must have, None for any.
+        limit: how many at most.
+    """
+    columns = TABLES["data_lineage"]
+    declared = ", ".join(f"NULL::{kind} AS {name}" for name, kind in columns.items())
+    filters = {name: value for name, value in wanted.items() if value is not None}
+    conditions = "".join(f" AND {name} = ?" for name in filters)
+    rows = connection.execute(
+        f"SELECT {', '.join(columns)} "
+        f"FROM (SELECT {declared} WHERE false UNION ALL BY NAME SELECT * FROM data_lineage) "
+        f"WHERE true{conditions} ORDER BY import_timestamp DESC NULLS LAST, import_id DESC LIMIT ?",
+        [*filters.values(), limit],
+    ).fetchall()
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def segment_import_id(connection: duckdb.DuckDBPyConnection, journal: str, segment: int) -> int:
