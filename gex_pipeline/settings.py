@@ -148,6 +148,11 @@ class Settings(BaseSettings):
         return self.data_dir / "quarantine"
 
     @property
+    def conflicts_dir(self) -> Path:
+        """Where observations are listed that differ from the stored ones."""
+        return self.data_dir / "conflicts"
+
+    @property
     def backups_dir(self) -> Path:
         """Where replaced files and replaced rows go."""
         return self.data_dir / "backups"

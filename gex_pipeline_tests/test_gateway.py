@@ -430,6 +430,7 @@ def test_what_there_is_not_is_answered_in_the_same_shape(
     [
         *(("POST", path) for path in ROUTES),
         ("GET", "/gex_history_queue"),
+        ("GET", "/lineage"),
         ("GET", "/openapi.json"),
         ("GET", "/nowhere"),
     ],

@@ -95,7 +95,9 @@ class World:
                     connection, partition.feed, partition.date, url=url, metadata=None, announced_at_ms=epoch_ms()
                 )
 
-    def run(self, partition: Partition = ZERO, *selected: str) -> dg.ExecuteInProcessResult:
+    def run(
+        self, partition: Partition = ZERO, *selected: str, config: Row | None = None
+    ) -> dg.ExecuteInProcessResult:
         """Run the job, or only some of its assets, for one partition."""
         self.instance.add_dynamic_partitions("feed", [partition.feed.key])
         how: dict[str, Any] = {
@@ -103,6 +105,7 @@ class World:
             "instance": self.instance,
             "resources": {"settings": self.settings},
             "raise_on_error": False,
+            "run_config": config,
         }
         if selected:
             return dg.materialize([*ASSETS, *CHECKS], selection=list(selected), **how)
@@ -480,7 +483,7 @@ def test_one_percent_of_bad_records_fails_the_partition_and_only_it_until_a_corr
     result = world.import_file(ZERO, path)
     assert not result.success
     assert ([world.stored(table) for table in TABLES], world.parquet_bytes()) == before
-    assert world.query("SELECT count(*) FROM data_lineage") == [(1,)]
+    assert world.query("SELECT status FROM data_lineage ORDER BY import_id") == [("imported",), ("refused",)]
     assert "gex_snapshots" not in metadata(result)
 
     assert failed_checks(result) == ["staged_snapshots.bad_records"]
@@ -615,6 +618,13 @@ def test_live_rows_stay_as_they_were_and_are_counted_as_differing(world: World) 
         assert [row for row in world.stored(table) if row["source"] == "live"] == live[table]
     said = metadata(result)["gex_snapshots"]
     assert (said["rows_inserted"], said["rows_present"], said["rows_differing"]) == (17, 3, 2)
+    assert said["fields_differing"] == pq.read_metadata(said["conflicts"]).num_rows == 3
+    level = records[3]["strikes"][2][0]
+    assert said["examples"] == [
+        f"2025-11-14T09:30:03-05:00 spot_price: stored 1.5 (live), offered {records[2]['spot']}",
+        "2025-11-14T09:30:04-05:00 strike 1.0: only stored (live)",
+        f"2025-11-14T09:30:04-05:00 strike {level}: only offered",
+    ]
     assert world.query(
         "SELECT records_imported, strikes_imported, records_present, records_differing FROM data_lineage "
         "WHERE record_type = 'history'"
@@ -637,6 +647,41 @@ def test_live_rows_stay_as_they_were_and_are_counted_as_differing(world: World) 
         (row["timestamp"], row["strike"]) for row in by_strike
     ]
     assert failed_checks(result) == []
+
+
+REPLACE: Row = {"ops": {"import_history": {"config": {"replace": True}}}}
+
+
+def test_rows_are_replaced_by_a_run_that_is_told_to_and_all_its_checks_pass(world: World) -> None:
+    path = world.write(ZERO, snapshots=20, strikes=3)
+    records = json.loads(path.read_bytes())
+    before_open = records[0] | {"timestamp": OPENING - 1}
+    world.record_live(before_open, records[2] | {"spot": 1.5}, records[3] | {"strikes": [[1, 2]]}, records[4])
+    world.import_file(ZERO, path)
+    result = world.run(ZERO, config=REPLACE)
+    assert result.success
+    assert failed_checks(result) == []
+    said = metadata(result)["gex_snapshots"]
+    assert said["outcome"] == "imported 2 snapshots and 6 strikes, 2 snapshots instead of stored ones"
+    assert (said["rows_inserted"], said["rows_present"], said["rows_differing"], said["rows_replaced"]) == (
+        2,
+        20,
+        2,
+        2,
+    )
+    assert [row["spot_price"] for row in pq.read_table(said["replaced_snapshots"]).to_pylist()].count(1.5) == 1
+    assert pq.read_metadata(said["replaced_strikes"]).num_rows == 4
+    assert [row["source"] for row in world.stored("snapshots")] == [
+        "live",
+        *["history"] * 4,
+        "live",
+        *["history"] * 15,
+    ]
+    assert world.query("SELECT status, records_replaced, run_id FROM data_lineage WHERE import_id = 3") == [
+        ("replaced", 2, result.run_id)
+    ]
+    path.write_text(json.dumps([before_open, *records]))
+    assert_equal_to_file(world, ZERO, path)
 
 
 def test_a_different_parquet_file_that_is_replaced_is_kept_in_the_backups(world: World) -> None:

@@ -203,3 +203,21 @@ with lease(Path(sys.argv[1]), purpose="die") as connection:
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert rows(path, "FROM t") == []
+
+
+SLOW_QUERY = """
+from pathlib import Path
+from gex_pipeline.storage.lease import in_memory, lease
+print("ready", flush=True)
+with in_memory() if sys.argv[2] == "memory" else lease(Path(sys.argv[1]), purpose="count") as connection:
+    connection.execute("SET progress_bar_time = 1")
+    connection.execute("SELECT max(hash(range)) FROM range(100000000)").fetchall()
+"""
+
+
+@pytest.mark.parametrize("where", ["file", "memory"])
+def test_a_slow_query_draws_nothing_on_standard_output(path: Path, where: str) -> None:
+    with child(SLOW_QUERY, path, where) as process:
+        assert process.stdout is not None
+        assert process.stdout.read() == ""
+        assert process.wait() == 0

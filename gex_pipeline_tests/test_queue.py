@@ -246,6 +246,7 @@ def test_an_announced_file_is_launched_once_for_its_partition_and_its_feed_is_ma
     launch = f"{row.id}-{row.started_at}"
     assert run.run_key == launch
     assert run.tags == {REQUEST_TAG: str(row.id), LAUNCH_TAG: launch, "dagster/max_runtime": "3600"}
+    assert run.run_config == {}, "an announcement never asks for anything to be replaced"
     assert url.partition("?")[2] not in repr(result)
     assert "http" not in repr(result)
     [added] = result.dynamic_partitions_requests or []

@@ -24,6 +24,7 @@ from gex_pipeline.storage.lineage import (
     ImportCounts,
     add_to_segment,
     find_import,
+    import_ids,
     next_import_id,
     record_import,
     segment_import_id,
@@ -363,6 +364,7 @@ def test_an_import_is_found_by_its_bytes_and_its_partition_only(database: duckdb
         line: dict[str, Any] = {
             "import_id": import_id, "source_file": "a.json", "sha256": "abc", "feed": ZERO, "date": DAY,
             "counts": ImportCounts(5, 50, 2, 1), "status": "imported", "run_id": "run",
+            "started_at_ms": epoch_ms() - 1500,
         }  # fmt: skip
         record_import(database, **(line | changes))
 
@@ -375,18 +377,41 @@ def test_an_import_is_found_by_its_bytes_and_its_partition_only(database: duckdb
     record(5, feed=Feed("NDX", "gex_zero"))
     record(6, date=DAY + dt.timedelta(days=1))
     assert find_import(database, ZERO, DAY, "abc") is None
-    record(7, run_id=None)
-    record(8)
+    record(7)
+    record(8, run_id=None, status="replaced", counts=ImportCounts(5, 50, 3, 2, 1))
     found = find_import(database, ZERO, DAY, "abc")
     assert found is not None
-    assert found == EarlierImport(7, 5, found.import_timestamp_ms)
+    assert found == EarlierImport(8, 5, 1, found.import_timestamp_ms)
     assert before_ms <= found.import_timestamp_ms <= epoch_ms()
     line = database.execute(
-        "SELECT * REPLACE (0 AS import_timestamp) FROM data_lineage WHERE import_id = 7"
+        "SELECT * REPLACE (import_timestamp - started_at AS import_timestamp, 0 AS started_at) "
+        "FROM data_lineage WHERE import_id = 8"
     ).fetchall()
+    ms = line[0][14]
+    assert 1500 <= ms < 10_000
     assert line == [
-        (7, "a.json", "abc", "history", "SPX", "gex_zero", DAY, 5, 50, 2, 1, 0, "imported", None, None),
+        (
+            8,
+            "a.json",
+            "abc",
+            "history",
+            "SPX",
+            "gex_zero",
+            DAY,
+            5,
+            50,
+            3,
+            2,
+            1,
+            0,
+            ms / 1000,
+            ms,
+            "replaced",
+            None,
+            None,
+        ),
     ]
+    assert import_ids(database, ZERO, DAY, "abc") == [7, 8]
 
 
 def test_import_ids_count_on_from_the_highest(database: duckdb.DuckDBPyConnection) -> None:

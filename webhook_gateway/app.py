@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from gex_pipeline import __version__
 from gex_pipeline.errors import FieldProblem
 from gex_pipeline.settings import Settings
-from webhook_gateway import capture, health, queue_routes
+from webhook_gateway import capture, health, lineage_routes, queue_routes
 from webhook_gateway.bodies import describe, has_key, json_response
 from webhook_gateway.journal_writer import JournalWriter
 from webhook_gateway.loader_process import LoaderProcess
@@ -54,6 +54,7 @@ def create_app(settings: Settings, *, with_loader: bool = True) -> FastAPI:
     )
     app.include_router(capture.router)
     app.include_router(queue_routes.router)
+    app.include_router(lineage_routes.router)
     app.include_router(health.router)
     app.add_exception_handler(StarletteHTTPException, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_invalid)

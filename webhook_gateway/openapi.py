@@ -180,6 +180,30 @@ _REQUEST = {
         "run_id": {"type": ["string", "null"]},
     },
 }
+_LINE = {
+    "type": "object",
+    "description": "Times are epoch milliseconds UTC; what a journal segment or an earlier version has not is null.",
+    "properties": {
+        "import_id": {"type": "integer"},
+        "source_file": {"type": "string"},
+        "sha256": {"type": ["string", "null"]},
+        "record_type": {"enum": ["history", "live"]},
+        "ticker": {"type": ["string", "null"]},
+        "endpoint": {"type": ["string", "null"]},
+        "date": {"type": ["string", "null"], "format": "date"},
+        "records_imported": {"type": "integer"},
+        "strikes_imported": {"type": "integer"},
+        "records_present": {"type": "integer", "description": "snapshots that were there already"},
+        "records_differing": {"type": "integer", "description": "those of them with other values"},
+        "records_replaced": {"type": ["integer", "null"], "description": "those of them that gave way"},
+        "started_at": {"type": ["integer", "null"]},
+        "seconds": {"type": ["number", "null"]},
+        "import_timestamp": {"type": "integer"},
+        "status": {"enum": ["imported", "unchanged", "replaced", "refused", "failed"]},
+        "errors": {"type": ["string", "null"], "description": "why it was refused or failed"},
+        "run_id": {"type": ["string", "null"]},
+    },
+}
 
 
 def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -188,7 +212,7 @@ def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     texts = {
-        400: "something in the payload is wrong; nothing was kept",
+        400: "something in the request is wrong; nothing was kept",
         401: "the API key is missing or wrong",
         404: "there is no such request",
         413: "the body is too large",
@@ -219,3 +243,8 @@ def queue_answers() -> dict[int | str, dict[str, Any]]:
     """Describe the answers of the queue routes."""
     schema = {"anyOf": [_REQUEST, {"type": "array", "items": _REQUEST}]}
     return {200: _answer("what became of it", schema), **_refusals(400, 401, 404, 503)}
+
+
+def lineage_answers() -> dict[int | str, dict[str, Any]]:
+    """Describe the answers of `GET /lineage`."""
+    return {200: _answer("the newest first", {"type": "array", "items": _LINE}), **_refusals(400, 401, 503)}

@@ -1,17 +1,19 @@
 """What became of announced history files."""
 
-import asyncio
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Path, Request
+from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 
-from gex_pipeline.errors import FieldProblem, GexError
+from gex_pipeline.errors import FieldProblem
 from webhook_gateway import openapi
 from webhook_gateway.bodies import json_response, problem
+from webhook_gateway.database import read_database
 from webhook_gateway.state import Gateway, gateway_of
 
-LEASE_SECONDS = 5.0
+if TYPE_CHECKING:
+    import duckdb
+
 LISTED = 200
 
 router = APIRouter(tags=["history"])
@@ -38,33 +40,19 @@ async def show_request(request: Request, request_id: Annotated[int, Path(ge=0, l
 
 
 async def _read(gateway: Gateway, key: int | None) -> list[dict[str, Any]]:
-    """Read one request or the latest ones; none while the database does not exist yet."""
-    try:
-        return await asyncio.to_thread(_read_rows, gateway, key)
-    except GexError as error:
-        raise HTTPException(
-            503, [{"field": "", "value": "", "expected": f"a free database: {error}"}], {"Retry-After": "2"}
-        ) from error
+    """Read one request, or the latest ones and those that were just accepted."""
 
+    def read(connection: "duckdb.DuckDBPyConnection") -> list[dict[str, Any]]:
+        from gex_pipeline.storage.request_queue import find_request, list_requests  # noqa: PLC0415
 
-def _read_rows(gateway: Gateway, key: int | None) -> list[dict[str, Any]]:
-    # DuckDB is loaded here, on first use: no capture ever waits for it.
-    from gex_pipeline.storage.lease import lease  # noqa: PLC0415
-    from gex_pipeline.storage.request_queue import find_request, list_requests  # noqa: PLC0415
-    from gex_pipeline.storage.schema import has_table  # noqa: PLC0415
-
-    database = gateway.settings.database_path
-    if not database.exists():
-        return []
-    with lease(database, purpose="read the queue", timeout_seconds=LEASE_SECONDS, read_only=True) as connection:
-        if not has_table(connection, "gex_history_queue"):
-            return []
         if key is None:
             listed = {each.id: each for each in list_requests(connection, limit=LISTED)}
             older = [find_request(connection, known) for known in list(gateway.accepted) if known not in listed]
             return [each.public() for each in (*listed.values(), *older) if each is not None]
         found = find_request(connection, key)
         return [found.public()] if found else []
+
+    return await read_database(gateway, "gex_history_queue", read)
 
 
 def _not_loaded_yet(gateway: Gateway, stored: dict[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:

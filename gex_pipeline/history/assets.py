@@ -3,19 +3,24 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import dagster as dg
+from pydantic import Field
 
+from gex_pipeline.clock import epoch_ms
 from gex_pipeline.errors import MalformedFileError, PermanentError
+from gex_pipeline.history.attempts import Attempt, recorded
 from gex_pipeline.history.download import Progress, distrust, find_source
 from gex_pipeline.history.exporting import Exported, export_day
-from gex_pipeline.history.importing import import_staged
+from gex_pipeline.history.importing import ImportResult, import_staged
 from gex_pipeline.history.obtaining import obtain
 from gex_pipeline.history.partitions import PARTITIONS
 from gex_pipeline.history.paths import Partition, Table
 from gex_pipeline.history.staging import stage, staging_lock
 from gex_pipeline.history.verdicts import require_sound
 from gex_pipeline.settings import Settings
+from gex_pipeline.storage.conflicts import summarise_conflicts
 from gex_pipeline.trading_days import new_york_time
 
 GROUP = "history"
@@ -67,11 +72,13 @@ def stage_history(context: Context, settings: dg.ResourceParam[Settings]) -> Ite
         source = find_source(settings, partition)
         if source is None:
             raise PermanentError(f"there is no history file for {partition.key}; materialize history_file first")
-        try:
-            summary = stage(settings, partition, source)
-        except MalformedFileError:
-            distrust(source)
-            raise
+        attempt = Attempt(partition, source.path.name, source.sha256, context.run.run_id, epoch_ms())
+        with recorded(settings, attempt):
+            try:
+                summary = stage(settings, partition, source)
+            except MalformedFileError:
+                distrust(source)
+                raise
     seconds = round(time.monotonic() - started, 3)
     times = {"first": _shown(summary.first_ms), "last": _shown(summary.last_ms)}
     yield dg.MaterializeResult(
@@ -93,6 +100,16 @@ def stage_history(context: Context, settings: dg.ResourceParam[Settings]) -> Ite
     )
 
 
+class ImportConfig(dg.Config):
+    """What a run may ask of the import, and only by its run config: no announcement can."""
+
+    replace: bool = Field(
+        default=False,
+        description="Let stored rows that differ from the file's give way to them; both the rows and the database "
+        "are kept in data/backups first. What is equal, and what the file does not have, stays.",
+    )
+
+
 @dg.multi_asset(
     name="import_history",
     partitions_def=PARTITIONS,
@@ -108,19 +125,24 @@ def stage_history(context: Context, settings: dg.ResourceParam[Settings]) -> Ite
         for table in ("snapshots", "strikes")
     ],
 )
-def import_history(context: Context, settings: dg.ResourceParam[Settings]) -> Iterator[dg.MaterializeResult[None]]:
+def import_history(
+    context: Context, config: ImportConfig, settings: dg.ResourceParam[Settings]
+) -> Iterator[dg.MaterializeResult[None]]:
     """Insert what the database does not have yet, all of it in one transaction."""
     partition = Partition.parse(context.partition_key)
     # The checks have passed, but another run of this partition may have staged another file since.
-    with permanent_failures(), staging_lock(settings, partition):
+    with (
+        permanent_failures(),
+        staging_lock(settings, partition),
+        recorded(settings, Attempt.of_staged(settings, partition, context.run.run_id)),
+    ):
         require_sound(settings, partition)
-        result = import_staged(settings, partition, context.run.run_id)
+        if config.replace:
+            context.log.warning("stored rows of %s that differ from the file give way to its rows", partition.key)
+        result = import_staged(settings, partition, context.run.run_id, replace=config.replace)
     counts, summary = result.counts, result.summary
-    if result.unchanged_since is not None:
-        outcome = f"unchanged: these bytes are import {result.unchanged_since} already"
-    else:
-        outcome = f"imported {counts.snapshots:,} snapshots and {counts.strikes:,} strikes"
-    context.log.info("%s; %s were there, %s of them differ and stay", outcome, counts.present, counts.differing)
+    outcome = _imported(result)
+    context.log.info("%s; %s were there, %s of them differ", outcome, counts.present, counts.differing)
     shared: dict[str, str | float] = {
         "outcome": outcome,
         "import_id": result.import_id,
@@ -135,6 +157,8 @@ def import_history(context: Context, settings: dg.ResourceParam[Settings]) -> It
             "rows_inserted": counts.snapshots,
             "rows_present": counts.present,
             "rows_differing": counts.differing,
+            **_conflicts(result.conflicts),
+            **_replaced(result),
             **shared,
         },
     )
@@ -183,6 +207,35 @@ def permanent_failures() -> Iterator[None]:
         yield
     except PermanentError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
+
+
+def _imported(result: ImportResult) -> str:
+    if result.unchanged_since is not None:
+        return f"unchanged: these bytes are import {result.unchanged_since} already"
+    counts = result.counts
+    outcome = f"imported {counts.snapshots:,} snapshots and {counts.strikes:,} strikes"
+    return f"{outcome}, {counts.replaced:,} snapshots instead of stored ones" if counts.replaced else outcome
+
+
+def _replaced(result: ImportResult) -> dict[str, dg.MetadataValue]:
+    """Return where the rows are that were replaced, for an asset's metadata; nothing when none were."""
+    if not result.replaced_rows:
+        return {}
+    snapshots, strikes = (dg.MetadataValue.path(str(path)) for path in result.replaced_rows)
+    replaced = dg.MetadataValue.int(result.counts.replaced)
+    return {"rows_replaced": replaced, "replaced_snapshots": snapshots, "replaced_strikes": strikes}
+
+
+def _conflicts(report: Path | None) -> dict[str, dg.MetadataValue]:
+    """Return what a report of differing observations says, for an asset's metadata; nothing without a report."""
+    if report is None:
+        return {}
+    fields, examples = summarise_conflicts(report)
+    return {
+        "fields_differing": dg.MetadataValue.int(fields),
+        "conflicts": dg.MetadataValue.path(str(report)),
+        "examples": dg.MetadataValue.json(examples),
+    }
 
 
 def _outcome(exported: Exported) -> str:

@@ -9,6 +9,7 @@ import dagster as dg
 
 from gex_pipeline.history import verdicts
 from gex_pipeline.history.assets import DATABASE_POOL, permanent_failures
+from gex_pipeline.history.attempts import Attempt, record_attempt
 from gex_pipeline.history.importing import LEASE_TIMEOUT_SECONDS
 from gex_pipeline.history.partitions import PARTITIONS
 from gex_pipeline.history.paths import Partition
@@ -132,8 +133,11 @@ def _checks(name: str, checks: tuple[Check, ...], pool: str | None = None) -> dg
     def judge_all(
         context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]
     ) -> Iterator[dg.AssetCheckResult]:
+        partition = Partition.parse(context.partition_key)
+        attempt = Attempt.of_staged(settings, partition, context.run.run_id)
+        refusals = []
         with permanent_failures():
-            judged = list(judge(checks, settings, Partition.parse(context.partition_key)))
+            judged = list(judge(checks, settings, partition))
         for check, verdict in judged:
             yield dg.AssetCheckResult(
                 asset_key=check.asset,
@@ -142,6 +146,10 @@ def _checks(name: str, checks: tuple[Check, ...], pool: str | None = None) -> dg
                 description=verdict.description,
                 metadata=verdict.metadata,
             )
+            if check.is_blocking and not verdict.passed:
+                refusals.append(f"{check.asset} {check.name}: {verdict.description}")
+        if refusals:
+            record_attempt(settings, attempt, "refused", "; ".join(refusals))
 
     return judge_all
 

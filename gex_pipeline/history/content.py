@@ -1,5 +1,6 @@
 """What rows hold, in two numbers: how the database, staged files and published files are compared."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -30,14 +31,13 @@ def stored_content(
     table: Table,
     columns: tuple[str, ...],
     *,
-    import_id: int | None = None,
+    import_ids: Sequence[int] | None = None,
 ) -> Content:
-    """Return what the database holds of a day, or what one import brought of it."""
-    of_import = ("import_id",) if import_id is not None else ()
+    """Return what the database holds of a day, or what some imports brought of it."""
     rows = day_rows_sql(
-        connection, f"gex_{table}", (*columns, *of_import), partition.feed, *day_bounds_ms(partition.date)
+        connection, f"gex_{table}", (*columns, "import_id"), partition.feed, *day_bounds_ms(partition.date)
     )
-    condition = f"WHERE import_id = {import_id:d}" if import_id is not None else ""
+    condition = f"WHERE import_id IN ({', '.join(map(str, import_ids)) or 'NULL'})" if import_ids is not None else ""
     return _content(connection, f"({rows}) {condition}", columns)
 
 

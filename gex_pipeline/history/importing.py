@@ -2,17 +2,32 @@
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
+import duckdb
+import pyarrow.parquet as pq
+
+from gex_pipeline.clock import epoch_ms
 from gex_pipeline.errors import MalformedFileError
-from gex_pipeline.history.paths import Partition
-from gex_pipeline.history.staging import StagedSummary, read_summary, staged_rows_sql
+from gex_pipeline.history.paths import Partition, Table
+from gex_pipeline.history.staging import StagedSummary, read_summary
 from gex_pipeline.settings import Settings
-from gex_pipeline.storage.lease import lease, transaction
+from gex_pipeline.storage.conflicts import conflicts_path, write_conflicts
+from gex_pipeline.storage.lease import lease, quoted, transaction
 from gex_pipeline.storage.lineage import ImportCounts, find_import, next_import_id, record_import
-from gex_pipeline.storage.schema import ensure_schema
-from gex_pipeline.storage.snapshots import insert_new
+from gex_pipeline.storage.replaced_rows import keep_replaced
+from gex_pipeline.storage.schema import TABLES, ensure_schema
+from gex_pipeline.storage.snapshots import (
+    SNAPSHOT_COLUMNS,
+    STRIKE_COLUMNS,
+    delete_differing,
+    find_overlap,
+    insert_unknown,
+)
 
 LEASE_TIMEOUT_SECONDS = 300.0
+_COLUMNS: dict[Table, tuple[str, ...]] = {"snapshots": SNAPSHOT_COLUMNS, "strikes": STRIKE_COLUMNS}
 
 
 @dataclass(frozen=True)
@@ -22,34 +37,60 @@ class ImportResult:
     Attributes:
         import_id: its line in `data_lineage`.
         counts: rows inserted and rows that were there.
-        unchanged_since: the earlier import of the same bytes, None when there was none.
+        status: `imported`, `unchanged` or `replaced`, as in the lineage.
+        unchanged_since: the earlier import of the same bytes when there was nothing left to do, else None.
+        conflicts: the report of what differs, of this import or of that earlier one; None when nothing did.
+        replaced_rows: the files that keep the rows that were replaced, empty when none were.
         summary: what staging found.
         lease_seconds: how long the database was held.
     """
 
     import_id: int
     counts: ImportCounts
+    status: str
     unchanged_since: int | None
+    conflicts: Path | None
+    replaced_rows: tuple[Path, ...]
     summary: StagedSummary
     lease_seconds: float
 
 
-def import_staged(settings: Settings, partition: Partition, run_id: str | None) -> ImportResult:
+class _Offered(NamedTuple):
+    """The staged rows as relations."""
+
+    snapshots: str
+    strikes: str
+
+
+def import_staged(
+    settings: Settings, partition: Partition, run_id: str | None, *, replace: bool = False
+) -> ImportResult:
     """Insert the staged rows of a partition that the database does not have yet.
 
     A file whose bytes were imported into this partition before changes nothing but the lineage, which notes it.
+
+    Args:
+        settings: where the database, the reports and the backups are.
+        partition: whose staged rows.
+        run_id: the Dagster run, for the lineage.
+        replace: stored snapshots that differ from the file's give way to them, each with its whole ladder, whether
+            or not the bytes were imported before. They are kept in the backups first. What is equal, and what the
+            file does not have, stays.
 
     Raises:
         MalformedFileError: nothing is staged, or the two staged files are of different history files.
         LeaseTimeoutError: the database stayed busy.
     """
-    paths = partition.staged(settings, "snapshots"), partition.staged(settings, "strikes")
-    summary, other = map(read_summary, paths)
+    started_at_ms = epoch_ms()
+    summary, other = (read_summary(partition.staged(settings, table)) for table in _COLUMNS)
     if summary.sha256 != other.sha256:
         raise MalformedFileError(
             f"the staged files of {partition.key} come from different downloads; materialize staged_snapshots again"
         )
     feed, date = partition.feed, partition.date
+    offered = _Offered(*(staged_rows(settings, partition, table) for table in _COLUMNS))
+    report = conflicts_path(settings.conflicts_dir, feed, date, summary.sha256)
+    replaced_rows: tuple[Path, ...] = ()
     purpose = f"import {partition.key}"
     with lease(settings.database_path, purpose=purpose, timeout_seconds=LEASE_TIMEOUT_SECONDS) as connection:
         started = time.monotonic()
@@ -57,10 +98,14 @@ def import_staged(settings: Settings, partition: Partition, run_id: str | None) 
         with transaction(connection):
             earlier = find_import(connection, feed, date, summary.sha256)
             import_id = next_import_id(connection)
-            counts = ImportCounts(0, 0, summary.snapshots, 0)
-            if earlier is None:
-                staged = [staged_rows_sql(path) for path in paths]
-                counts = insert_new(connection, *staged, source="history", import_id=import_id)
+            if replace:
+                counts, replaced_rows = _insert_replacing(connection, settings, partition, offered, import_id)
+            elif earlier is None:
+                counts = _insert_new(connection, offered, report, import_id)
+            else:
+                counts = ImportCounts(0, 0, summary.snapshots, 0)
+            is_unchanged = earlier is not None and counts.snapshots == 0
+            status = "unchanged" if is_unchanged else "replaced" if counts.replaced else "imported"
             record_import(
                 connection,
                 import_id=import_id,
@@ -69,8 +114,56 @@ def import_staged(settings: Settings, partition: Partition, run_id: str | None) 
                 feed=feed,
                 date=date,
                 counts=counts,
-                status="imported" if earlier is None else "unchanged",
+                status=status,
                 run_id=run_id,
+                started_at_ms=started_at_ms,
             )
     held = time.monotonic() - started
-    return ImportResult(import_id, counts, earlier.import_id if earlier else None, summary, held)
+    has_report = (earlier.differing if earlier else counts.differing) and not replace and report.exists()
+    return ImportResult(
+        import_id,
+        counts,
+        status,
+        earlier.import_id if earlier and is_unchanged else None,
+        report if has_report else None,
+        replaced_rows,
+        summary,
+        held,
+    )
+
+
+def staged_rows(settings: Settings, partition: Partition, table: Table) -> str:
+    """Return the staged rows as a relation with every declared column; one that the file leaves out is NULL."""
+    path = partition.staged(settings, table)
+    names = pq.read_schema(path).names
+    types = TABLES[f"gex_{table}"]
+    absent = "".join(f", NULL::{types[name]} AS {name}" for name in _COLUMNS[table] if name not in names)
+    return f"(SELECT *{absent} FROM read_parquet('{quoted(path)}'))"
+
+
+def _insert_new(
+    connection: duckdb.DuckDBPyConnection, offered: _Offered, report: Path, import_id: int
+) -> ImportCounts:
+    """Insert what is not there yet and report what is there with other values.
+
+    The report gets its name before the commit: whoever is killed in between leaves it for the next attempt, which
+    writes the same one, while a re-run after the commit would find nothing to compare.
+    """
+    overlap = find_overlap(connection, *offered)
+    if overlap.differing:
+        write_conflicts(connection, report, *offered, import_id)
+    inserted = insert_unknown(connection, *offered, source="history", import_id=import_id)
+    return ImportCounts(*inserted, overlap.present, overlap.differing)
+
+
+def _insert_replacing(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, partition: Partition, offered: _Offered, import_id: int
+) -> tuple[ImportCounts, tuple[Path, ...]]:
+    """Insert what is not there yet, and what is there with other values after keeping and deleting that."""
+    overlap = find_overlap(connection, *offered)
+    kept: tuple[Path, ...] = ()
+    if overlap.differing:
+        kept = keep_replaced(connection, settings.backups_dir, partition.feed, partition.date, overlap)
+        delete_differing(connection, overlap)
+    inserted = insert_unknown(connection, *offered, source="history", import_id=import_id)
+    return ImportCounts(*inserted, overlap.present, overlap.differing, overlap.differing), kept

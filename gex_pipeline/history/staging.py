@@ -33,7 +33,6 @@ from gex_pipeline.history.download import SourceFile
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.files import publish
-from gex_pipeline.storage.lease import quoted
 from gex_pipeline.storage.quarantine import BadRecord, history_quarantine_path, write_quarantine
 
 # Some 20 minutes of one feed at 100 strikes: what a reader skips by time.
@@ -151,13 +150,6 @@ def read_summary(path: Path) -> StagedSummary:
         return msgspec.json.decode(pq.read_metadata(path).metadata[SUMMARY_KEY], type=StagedSummary)
     except (OSError, KeyError, TypeError, pa.ArrowInvalid, msgspec.DecodeError) as error:
         raise MalformedFileError(f"{path} holds no staged rows; materialize staged_snapshots first") from error
-
-
-def staged_rows_sql(path: Path) -> str:
-    """Return a relation with the declared columns over a staged file, which may have no column `vanna`."""
-    rows = f"read_parquet('{quoted(path)}')"
-    is_without = path.name.endswith(".strikes.parquet") and "vanna" not in pq.read_schema(path).names
-    return f"(SELECT *, NULL::DOUBLE AS vanna FROM {rows})" if is_without else rows
 
 
 class _Intake:

@@ -16,7 +16,7 @@ from gex_pipeline.history.paths import Partition, Table
 from gex_pipeline.history.staging import read_summary
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.lease import fetch_row, in_memory, quoted
-from gex_pipeline.storage.lineage import find_import
+from gex_pipeline.storage.lineage import import_ids
 from gex_pipeline.storage.snapshots import checksum_sql, day_rows_sql
 from gex_pipeline.trading_days import day_bounds_ms, new_york_time
 
@@ -146,9 +146,8 @@ def stored_matches_staged(subject: Subject, table: Table) -> Verdict:
     partition, connection, path = subject.partition, subject.connection, subject.staged(table)
     summary = read_summary(subject.staged("snapshots"))
     columns = tuple(pq.read_schema(path).names)
-    imported = find_import(connection, partition.feed, partition.date, summary.sha256)
-    import_id = imported.import_id if imported else -1
-    brought = stored_content(connection, partition, table, columns, import_id=import_id)
+    imports = import_ids(connection, partition.feed, partition.date, summary.sha256)
+    brought = stored_content(connection, partition, table, columns, import_ids=imports)
     day = day_rows_sql(
         connection, f"gex_{table}", ("timestamp", "import_id"), partition.feed, *day_bounds_ms(partition.date)
     )
@@ -160,16 +159,16 @@ def stored_matches_staged(subject: Subject, table: Table) -> Verdict:
             connection,
             f"""
             WITH stored AS MATERIALIZED (SELECT DISTINCT timestamp, import_id FROM ({day})),
-            offered AS (FROM read_parquet('{quoted(path)}') SEMI JOIN (FROM stored WHERE import_id = ?)
+            offered AS (FROM read_parquet('{quoted(path)}') SEMI JOIN (FROM stored WHERE list_contains(?, import_id))
                         USING (timestamp))
             SELECT (SELECT count(*) FROM read_parquet('{quoted(path)}') ANTI JOIN stored USING (timestamp)),
                    count(*), {checksum_sql(columns)} FROM offered
             """,
-            [import_id],
+            [imports],
         ) or (0, 0, 0)
         offered = Content(*offer)
     return Verdict(
-        imported is not None and missing == 0 and brought == offered,
+        bool(imports) and missing == 0 and brought == offered,
         f"{in_file:,} rows in the file, {missing:,} missing from the database; "
         f"{brought.rows:,} brought in by this file, {'equal' if brought == offered else 'NOT equal'} to it",
         {

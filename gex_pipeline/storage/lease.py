@@ -86,13 +86,19 @@ def _connect(database: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     try:
         if not exists:
             _create(database, config)
-        return duckdb.connect(database, read_only=read_only, config=config)
+        return _without_progress_bar(duckdb.connect(database, read_only=read_only, config=config))
     except duckdb.IOException as error:
         if "Could not set lock" in str(error):
             raise _BusyError(f"{database.name} is open elsewhere: {_first_line(error)}") from error
         raise PermanentError(f"{database} cannot be opened: {_first_line(error)}") from error
     except duckdb.Error as error:
         raise PermanentError(f"{database} cannot be opened: {_first_line(error)}") from error
+
+
+def _without_progress_bar(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    # DuckDB 2 draws one on standard output for a query of two seconds, terminal or not.
+    connection.execute("SET enable_progress_bar_print = false")
+    return connection
 
 
 def _create(database: Path, config: dict[str, Any]) -> None:
@@ -120,7 +126,7 @@ def _first_line(error: Exception) -> str:
 @contextmanager
 def in_memory() -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a connection without a database file, to query Parquet."""
-    connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
+    connection = _without_progress_bar(duckdb.connect(config={"autoinstall_known_extensions": "false"}))
     try:
         yield connection
     finally:

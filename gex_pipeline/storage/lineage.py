@@ -1,13 +1,16 @@
-"""Where rows came from: one line in `data_lineage` for every history file and every journal segment."""
+"""Where rows came from: a line in `data_lineage` for every attempt with a history file and every journal segment."""
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
 
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.feeds import Feed
 from gex_pipeline.storage.lease import fetch_row
+from gex_pipeline.storage.schema import TABLES
 
 
 @dataclass(frozen=True)
@@ -18,21 +21,29 @@ class ImportCounts:
         snapshots: inserted.
         strikes: inserted.
         present: snapshots whose key was there already.
-        differing: those of `present` whose stored values differ from the offered ones; the stored ones stay.
+        differing: those of `present` whose stored values differ from the offered ones.
+        replaced: those of `differing` that gave way to the offered ones, which `snapshots` counts; the others stay.
     """
 
     snapshots: int
     strikes: int
     present: int
     differing: int
+    replaced: int = 0
 
 
 @dataclass(frozen=True)
 class EarlierImport:
-    """A completed import of the same bytes into the same partition."""
+    """A completed import of the same bytes into the same partition.
+
+    Attributes:
+        snapshots: inserted.
+        differing: snapshots that were there with other values and stayed.
+    """
 
     import_id: int
     snapshots: int
+    differing: int
     import_timestamp_ms: int
 
 
@@ -45,14 +56,25 @@ def next_import_id(connection: duckdb.DuckDBPyConnection) -> int:
 def find_import(
     connection: duckdb.DuckDBPyConnection, feed: Feed, date: dt.date, sha256: str
 ) -> EarlierImport | None:
-    """Return the completed import of these bytes into this partition, if there is one."""
+    """Return the last completed import of these bytes into this partition, if there is one."""
     row = fetch_row(
         connection,
-        "SELECT import_id, records_imported, import_timestamp FROM data_lineage WHERE status = 'imported' "
-        "AND sha256 = ? AND ticker = ? AND endpoint = ? AND date = ? ORDER BY import_id LIMIT 1",
+        "SELECT import_id, records_imported, coalesce(records_differing, 0) - coalesce(records_replaced, 0), "
+        "import_timestamp FROM data_lineage WHERE status IN ('imported', 'replaced') "
+        "AND sha256 = ? AND ticker = ? AND endpoint = ? AND date = ? ORDER BY import_id DESC LIMIT 1",
         [sha256, feed.ticker, feed.endpoint, date],
     )
     return EarlierImport(*row) if row else None
+
+
+def import_ids(connection: duckdb.DuckDBPyConnection, feed: Feed, date: dt.date, sha256: str) -> list[int]:
+    """Return the completed imports of these bytes into this partition, those that replaced rows included."""
+    rows = connection.execute(
+        "SELECT import_id FROM data_lineage WHERE status IN ('imported', 'replaced') "
+        "AND sha256 = ? AND ticker = ? AND endpoint = ? AND date = ? ORDER BY import_id",
+        [sha256, feed.ticker, feed.endpoint, date],
+    ).fetchall()
+    return [row[0] for row in rows]
 
 
 def record_import(
@@ -66,29 +88,72 @@ def record_import(
     counts: ImportCounts,
     status: str,
     run_id: str | None,
+    started_at_ms: int,
+    errors: str | None = None,
 ) -> None:
-    """Write the line of a history import; `status` is `imported` or `unchanged`."""
+    """Write the line of an attempt to import a history file.
+
+    Args:
+        connection: of the database file.
+        import_id: an unused id.
+        source_file: name of the file, without its folder.
+        sha256: of its bytes.
+        feed: which partition it is for.
+        date: its trading day.
+        counts: what was done; zeros when nothing was.
+        status: `imported`, `unchanged` (the bytes were imported before), `replaced` (imported, and stored rows
+            that differed gave way), `refused` (the file is not sound) or `failed` (something else went wrong).
+        run_id: the Dagster run, None outside of one.
+        started_at_ms: when the attempt began, epoch ms UTC.
+        errors: why it was refused or failed; never holds a URL's query string.
+    """
+    now_ms = epoch_ms()
+    line = {
+        "import_id": import_id,
+        "source_file": source_file,
+        "sha256": sha256,
+        "record_type": "history",
+        "ticker": feed.ticker,
+        "endpoint": feed.endpoint,
+        "date": date,
+        "records_imported": counts.snapshots,
+        "strikes_imported": counts.strikes,
+        "records_present": counts.present,
+        "records_differing": counts.differing,
+        "records_replaced": counts.replaced,
+        "started_at": started_at_ms,
+        "seconds": (now_ms - started_at_ms) / 1000,
+        "import_timestamp": now_ms,
+        "status": status,
+        "errors": errors,
+        "run_id": run_id,
+    }
     connection.execute(
-        "INSERT INTO data_lineage BY NAME SELECT $import_id AS import_id, $source_file AS source_file, "
-        "$sha256 AS sha256, 'history' AS record_type, $ticker AS ticker, $endpoint AS endpoint, $date AS date, "
-        "$snapshots AS records_imported, $strikes AS strikes_imported, $present AS records_present, "
-        "$differing AS records_differing, $now AS import_timestamp, $status AS status, $run_id AS run_id",
-        {
-            "import_id": import_id,
-            "source_file": source_file,
-            "sha256": sha256,
-            "ticker": feed.ticker,
-            "endpoint": feed.endpoint,
-            "date": date,
-            "snapshots": counts.snapshots,
-            "strikes": counts.strikes,
-            "present": counts.present,
-            "differing": counts.differing,
-            "now": epoch_ms(),
-            "status": status,
-            "run_id": run_id,
-        },
+        f"INSERT INTO data_lineage ({', '.join(line)}) VALUES ({', '.join('?' * len(line))})", list(line.values())
     )
+
+
+def list_lineage(
+    connection: duckdb.DuckDBPyConnection, wanted: Mapping[str, object], *, limit: int
+) -> list[dict[str, Any]]:
+    """Return lines with all declared columns, the newest first; columns that an older file lacks are None.
+
+    Args:
+        connection: of the database file, which need not be writable.
+        wanted: the value a column must have, None for any.
+        limit: how many at most.
+    """
+    columns = TABLES["data_lineage"]
+    declared = ", ".join(f"NULL::{kind} AS {name}" for name, kind in columns.items())
+    filters = {name: value for name, value in wanted.items() if value is not None}
+    conditions = "".join(f" AND {name} = ?" for name in filters)
+    rows = connection.execute(
+        f"SELECT {', '.join(columns)} "
+        f"FROM (SELECT {declared} WHERE false UNION ALL BY NAME SELECT * FROM data_lineage) "
+        f"WHERE true{conditions} ORDER BY import_timestamp DESC NULLS LAST, import_id DESC LIMIT ?",
+        [*filters.values(), limit],
+    ).fetchall()
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def segment_import_id(connection: duckdb.DuckDBPyConnection, journal: str, segment: int) -> int:
@@ -103,6 +168,7 @@ def segment_import_id(connection: duckdb.DuckDBPyConnection, journal: str, segme
     connection.execute(
         "INSERT INTO data_lineage BY NAME SELECT ? AS import_id, ? AS source_file, 'live' AS record_type, "
         "0 AS records_imported, 0 AS strikes_imported, 0 AS records_present, 0 AS records_differing, "
+        "0 AS records_replaced, "
         "? AS import_timestamp, 'imported' AS status",
         [import_id, name, epoch_ms()],
     )

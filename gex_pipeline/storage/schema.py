@@ -3,7 +3,7 @@
 import duckdb
 
 from gex_pipeline.formats.option_trades import TRADES_SCHEMA
-from gex_pipeline.storage.lease import fetch_row, transaction
+from gex_pipeline.storage.lease import transaction
 
 _ARROW_TO_DUCKDB = {
     "int64": "BIGINT",
@@ -93,6 +93,9 @@ TABLES: dict[str, dict[str, str]] = {
         "strikes_imported": "BIGINT",
         "records_present": "BIGINT",
         "records_differing": "BIGINT",
+        "records_replaced": "BIGINT",
+        "started_at": "BIGINT",
+        "seconds": "DOUBLE",
         "import_timestamp": "BIGINT",
         "status": "VARCHAR",
         "errors": "VARCHAR",
@@ -128,15 +131,19 @@ def has_table(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
     return bool(connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = ?", [table]).fetchall())
 
 
-def column_type(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> str:
-    """Return a column's declared type; users' files keep the types they came with."""
-    row = fetch_row(
-        connection,
-        "SELECT data_type FROM duckdb_columns() WHERE table_name = ? AND column_name = ? "
+def column_types(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
+    """Return the declared type of each column; users' files keep the types they came with."""
+    rows = connection.execute(
+        "SELECT lower(column_name), data_type FROM duckdb_columns() WHERE table_name = ? "
         "AND schema_name = 'main' AND database_name = current_database()",
-        [table, column],
-    )
-    return str(row[0]) if row else TABLES[table][column]
+        [table],
+    ).fetchall()
+    return dict(rows)
+
+
+def column_type(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> str:
+    """Return one column's declared type, the type of a new file for a column that is missing."""
+    return column_types(connection, table).get(column, TABLES[table][column])
 
 
 def _missing(table: str, present: set[str] | None) -> list[str]:

@@ -1,6 +1,6 @@
 """Inserting snapshots and strikes: keyed, so that the first accepted observation stays."""
 
-from typing import TypedDict
+from dataclasses import dataclass
 
 import duckdb
 
@@ -9,16 +9,37 @@ from gex_pipeline.formats.columns import SNAPSHOTS_SCHEMA, STRIKES_SCHEMA
 from gex_pipeline.formats.gexbot import WHOLE_COLUMNS
 from gex_pipeline.storage.lease import fetch_row
 from gex_pipeline.storage.lineage import ImportCounts
-from gex_pipeline.storage.schema import column_type
+from gex_pipeline.storage.schema import TABLES, column_type, column_types
 
 KEY = "timestamp, ticker, endpoint"
 SNAPSHOT_COLUMNS = tuple(SNAPSHOTS_SCHEMA.names)
 STRIKE_COLUMNS = tuple(STRIKES_SCHEMA.names)
+SNAPSHOT_VALUES = SNAPSHOT_COLUMNS[3:]
+STRIKE_VALUES = STRIKE_COLUMNS[3:]
+_JSON_COLUMNS = ("max_priors", "max_change", "extra")
 
 
-class _Origin(TypedDict):
-    source: str
-    import_id: int
+@dataclass(frozen=True)
+class Overlap:
+    """What of the offered rows the tables have already.
+
+    Attributes:
+        present: offered snapshots whose key is stored; the temporary table `known_keys` names them.
+        differing: those of `present` that are stored with other values, in the snapshot or anywhere in its ladder;
+            the temporary table `differing_keys` names them when there are any.
+        first_ms: earliest offered timestamp, epoch ms UTC.
+        last_ms: latest.
+    """
+
+    present: int
+    differing: int
+    first_ms: int
+    last_ms: int
+
+    @property
+    def time_range(self) -> str:
+        """A condition that only rows of the offered stretch of time meet."""
+        return f"timestamp BETWEEN {self.first_ms:d} AND {self.last_ms:d}"
 
 
 def insert_new(
@@ -33,20 +54,49 @@ def insert_new(
         source: `live`, `history` or `uw`.
         import_id: the line in `data_lineage` these rows belong to.
     """
-    bounds = fetch_row(connection, f"SELECT min(timestamp), max(timestamp), count(*) FROM {snapshots}")
-    if bounds is None or bounds[2] == 0:
-        return ImportCounts(0, 0, 0, 0)
-    first, last, _ = bounds
+    overlap = find_overlap(connection, snapshots, strikes)
+    inserted = insert_unknown(connection, snapshots, strikes, source=source, import_id=import_id)
+    return ImportCounts(*inserted, overlap.present, overlap.differing)
+
+
+def find_overlap(connection: duckdb.DuckDBPyConnection, snapshots: str, strikes: str) -> Overlap:
+    """Compare what is offered with what is stored; arguments as for `insert_new`.
+
+    Values are compared as they would read back: numbers as the column's own type keeps them, JSON without blanks.
+    """
+    bounds = fetch_row(connection, f"SELECT min(timestamp), max(timestamp) FROM {snapshots}") or (None, None)
+    overlap = Overlap(0, 0, bounds[0] or 0, bounds[1] or 0)
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE known_keys AS {_keys('gex_snapshots', first, last)} "
-        f"UNION {_keys('gex_strikes', first, last)}"
+        f"CREATE OR REPLACE TEMP TABLE known_keys AS SELECT {KEY} FROM {snapshots} SEMI JOIN "
+        f"({_keys('gex_snapshots', overlap)} UNION ALL {_keys('gex_strikes', overlap)}) USING ({KEY})"
     )
-    present = _count(connection, f"{snapshots} SEMI JOIN known_keys USING ({KEY})")
-    differing = _count_differing(connection, snapshots, strikes, first, last) if present else 0
-    origin: _Origin = {"source": source, "import_id": import_id}
-    inserted_strikes = _insert(connection, "gex_strikes", STRIKE_COLUMNS, strikes, **origin)
-    inserted = _insert(connection, "gex_snapshots", SNAPSHOT_COLUMNS, snapshots, **origin)
-    return ImportCounts(inserted, inserted_strikes, present, differing)
+    present = _count(connection, "known_keys")
+    differing = _find_differing(connection, snapshots, strikes, overlap) if present else 0
+    return Overlap(present, differing, overlap.first_ms, overlap.last_ms)
+
+
+def insert_unknown(
+    connection: duckdb.DuckDBPyConnection, snapshots: str, strikes: str, *, source: str, import_id: int
+) -> tuple[int, int]:
+    """Insert what is not in `known_keys` and return how many snapshots and strikes; arguments as for `insert_new`."""
+    origin = [source, import_id]
+    inserted_strikes = _insert(connection, "gex_strikes", STRIKE_COLUMNS, strikes, origin)
+    return _insert(connection, "gex_snapshots", SNAPSHOT_COLUMNS, snapshots, origin), inserted_strikes
+
+
+def delete_differing(connection: duckdb.DuckDBPyConnection, overlap: Overlap) -> None:
+    """Delete the stored rows of `differing_keys`, so that the offered ones are inserted instead of them."""
+    for table in ("gex_snapshots", "gex_strikes"):
+        connection.execute(f"DELETE FROM {table} WHERE {is_differing(overlap)}")
+    connection.execute(f"DELETE FROM known_keys WHERE ({KEY}) IN (SELECT ({KEY}) FROM differing_keys)")
+
+
+def is_differing(overlap: Overlap) -> str:
+    """Return a condition that the stored rows of `differing_keys` meet."""
+    return (
+        f"{overlap.time_range} AND (timestamp, ticker, coalesce(endpoint, 'gex_zero')) "
+        f"IN (SELECT ({KEY}) FROM differing_keys)"
+    )
 
 
 def rows_sql(connection: duckdb.DuckDBPyConnection, table: str, columns: tuple[str, ...]) -> str:
@@ -81,22 +131,49 @@ def checksum_sql(columns: tuple[str, ...]) -> str:
     return f"coalesce(sum(hash({', '.join(told_apart)})::HUGEINT), 0)"
 
 
-def _keys(table: str, first: int, last: int) -> str:
-    """Return a SELECT of the keys a table has in a time range (epoch ms, inclusive)."""
-    return (
-        f"SELECT DISTINCT timestamp, ticker, coalesce(endpoint, 'gex_zero') AS endpoint FROM {table} "
-        f"WHERE timestamp BETWEEN {first:d} AND {last:d}"
+def stored_for_comparison(
+    connection: duckdb.DuckDBPyConnection, table: str, columns: tuple[str, ...], condition: str
+) -> str:
+    """Return a relation of stored rows with their origin, in the form that is compared."""
+    values = rows_sql(connection, table, (*columns, "source", "import_id"))
+    return f"(SELECT {_without_blanks(columns)} FROM ({values}) WHERE {condition})"
+
+
+def offered_for_comparison(
+    connection: duckdb.DuckDBPyConnection, table: str, columns: tuple[str, ...], offered: str, condition: str
+) -> str:
+    """Return a relation of offered rows as they would read back from the table's own types."""
+    types = column_types(connection, table)
+    as_stored = {
+        name: f"TRY_CAST({name} AS {types[name]})"
+        for name in columns[3:]
+        if types[name] != TABLES[table][name].partition(" DEFAULT")[0]
+    }
+    if "[]" not in types.get("priors", "[]"):
+        del as_stored["priors"]  # kept as JSON text, which holds every number as it is
+    for name in WHOLE_COLUMNS.intersection(as_stored):
+        as_stored[name] = f"TRY_CAST({as_stored[name]} AS INTEGER)"
+    replaced = ", ".join(f"{expression} AS {name}" for name, expression in as_stored.items())
+    rows = f"(SELECT * REPLACE ({replaced}) FROM {offered})" if replaced else offered
+    return f"(SELECT {_without_blanks(columns)} FROM {rows} WHERE {condition})"
+
+
+def _without_blanks(columns: tuple[str, ...]) -> str:
+    texts = {name: f"CAST({name} AS VARCHAR)" for name in _JSON_COLUMNS if name in columns}
+    replaced = ", ".join(
+        f"coalesce(CAST(TRY(json({text})) AS VARCHAR), {text}) AS {name}" for name, text in texts.items()
     )
+    return f"* REPLACE ({replaced})" if replaced else "*"
+
+
+def _keys(table: str, overlap: Overlap) -> str:
+    """Return a SELECT of the keys a table has in the offered stretch of time."""
+    key = "timestamp, ticker, coalesce(endpoint, 'gex_zero') AS endpoint"
+    return f"SELECT {key} FROM {table} WHERE {overlap.time_range}"
 
 
 def _insert(
-    connection: duckdb.DuckDBPyConnection,
-    table: str,
-    columns: tuple[str, ...],
-    offered: str,
-    *,
-    source: str,
-    import_id: int,
+    connection: duckdb.DuckDBPyConnection, table: str, columns: tuple[str, ...], offered: str, origin: list[object]
 ) -> int:
     values = list(columns)
     if "priors" in columns and "[]" not in column_type(connection, table, "priors"):
@@ -105,7 +182,7 @@ def _insert(
         connection,
         f"INSERT INTO {table} ({', '.join(columns)}, source, import_id) "
         f"SELECT {', '.join(values)}, ?, ? FROM {offered} ANTI JOIN known_keys USING ({KEY})",
-        [source, import_id],
+        origin,
     )
     return int(row[0]) if row else 0
 
@@ -115,22 +192,32 @@ def _count(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
     return int(row[0]) if row else 0
 
 
-def _count_differing(
-    connection: duckdb.DuckDBPyConnection, snapshots: str, strikes: str, first: int, last: int
-) -> int:
-    """Count offered keys that are stored with other values, in the snapshot or anywhere in its ladder."""
-    in_range = f"WHERE timestamp BETWEEN {first:d} AND {last:d}"
-    stored_snapshots = f"({rows_sql(connection, 'gex_snapshots', SNAPSHOT_COLUMNS)} {in_range})"
-    stored_strikes = f"({rows_sql(connection, 'gex_strikes', STRIKE_COLUMNS)} {in_range})"
-    offered = _contents(f"{snapshots} SEMI JOIN known_keys USING ({KEY})", strikes)
-    stored = _contents(stored_snapshots, stored_strikes)
-    return _count(connection, f"({offered}) ANTI JOIN ({stored}) USING ({KEY}, content, ladder)")
+def _find_differing(connection: duckdb.DuckDBPyConnection, snapshots: str, strikes: str, overlap: Overlap) -> int:
+    """Fill `differing_keys` by checksums of both sides, `ladder_differs` telling whose strikes need a closer look."""
+    known = f"{overlap.time_range} AND ({KEY}) IN (SELECT ({KEY}) FROM known_keys)"
+    of_the_feeds = " AND ".join(f"{name} IN (SELECT {name} FROM known_keys)" for name in ("ticker", "endpoint"))
+    stored_rows = f"{overlap.time_range} AND {of_the_feeds}"
+    offered = _contents(
+        offered_for_comparison(connection, "gex_snapshots", SNAPSHOT_COLUMNS, snapshots, known),
+        offered_for_comparison(connection, "gex_strikes", STRIKE_COLUMNS, strikes, overlap.time_range),
+    )
+    stored = _contents(
+        stored_for_comparison(connection, "gex_snapshots", SNAPSHOT_COLUMNS, stored_rows),
+        stored_for_comparison(connection, "gex_strikes", STRIKE_COLUMNS, stored_rows),
+    )
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE differing_keys AS "
+        f"SELECT {KEY}, coalesce(NOT bool_or(ladder = stored_ladder), true) AS ladder_differs FROM ({offered}) "
+        f"LEFT JOIN (SELECT {KEY}, content AS stored_content, ladder AS stored_ladder FROM ({stored})) USING ({KEY}) "
+        f"GROUP BY {KEY} HAVING NOT coalesce(bool_or(content = stored_content AND ladder = stored_ladder), false)"
+    )
+    return _count(connection, "differing_keys")
 
 
 def _contents(snapshots: str, strikes: str) -> str:
     """Return a SELECT of each key with a checksum of its snapshot and one of its ladder, 0 without strikes."""
     return (
         f"SELECT {KEY}, content, coalesce(ladder, 0) AS ladder "
-        f"FROM (SELECT {KEY}, hash({', '.join(SNAPSHOT_COLUMNS)}) AS content FROM {snapshots}) LEFT JOIN "
-        f"(SELECT {KEY}, {checksum_sql(STRIKE_COLUMNS)} AS ladder FROM {strikes} GROUP BY ALL) USING ({KEY})"
+        f"FROM (SELECT {KEY}, hash({', '.join(SNAPSHOT_VALUES)}) AS content FROM {snapshots}) LEFT JOIN "
+        f"(SELECT {KEY}, {checksum_sql(STRIKE_VALUES)} AS ladder FROM {strikes} GROUP BY ALL) USING ({KEY})"
     )

@@ -1,0 +1,94 @@
+"""Attempts that did not end in an import: refused or failed, each with a line in the lineage."""
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import duckdb
+
+from gex_pipeline.clock import epoch_ms
+from gex_pipeline.errors import GexError, MalformedFileError, PermanentError
+from gex_pipeline.history.paths import Partition
+from gex_pipeline.history.staging import read_summary
+from gex_pipeline.settings import Settings
+from gex_pipeline.storage.lease import lease, transaction
+from gex_pipeline.storage.lineage import ImportCounts, next_import_id, record_import
+from gex_pipeline.storage.schema import ensure_schema
+
+LEASE_TIMEOUT_SECONDS = 5.0
+_QUERY_STRING = re.compile(r"(https?://[^\s?]*)\?\S*")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try to import a history file.
+
+    Attributes:
+        file: its name without the folder, None while no file is known: then there is nothing to record.
+        sha256: of its bytes.
+        run_id: the Dagster run.
+        started_at_ms: when the step began, epoch ms UTC.
+    """
+
+    partition: Partition
+    file: str | None
+    sha256: str
+    run_id: str | None
+    started_at_ms: int
+
+    @classmethod
+    def of_staged(cls, settings: Settings, partition: Partition, run_id: str | None) -> "Attempt":
+        """Begin an attempt to go on with what is staged."""
+        try:
+            summary = read_summary(partition.staged(settings, "snapshots"))
+        except MalformedFileError:
+            return cls(partition, None, "", run_id, epoch_ms())
+        return cls(partition, summary.source, summary.sha256, run_id, epoch_ms())
+
+
+@contextmanager
+def recorded(settings: Settings, attempt: Attempt) -> Iterator[None]:
+    """Record the error that ends the block and let it pass: refused when it is permanent, failed otherwise."""
+    try:
+        yield
+    except PermanentError as error:
+        record_attempt(settings, attempt, "refused", str(error))
+        raise
+    except Exception as error:
+        text = str(error) if isinstance(error, GexError) else f"{type(error).__name__}: {error}"
+        record_attempt(settings, attempt, "failed", text)
+        raise
+
+
+def record_attempt(settings: Settings, attempt: Attempt, status: str, errors: str) -> None:
+    """Write the line of an attempt that was refused or failed, if the database is to be had within seconds.
+
+    The attempt's own error is what matters, so that none of this function's gets in its way; no query string is kept.
+    """
+    if attempt.file is None:
+        return
+    partition = attempt.partition
+    purpose = f"record that {partition.key} was {status}"
+    try:
+        with lease(settings.database_path, purpose=purpose, timeout_seconds=LEASE_TIMEOUT_SECONDS) as connection:
+            ensure_schema(connection)
+            with transaction(connection):
+                record_import(
+                    connection,
+                    import_id=next_import_id(connection),
+                    source_file=attempt.file,
+                    sha256=attempt.sha256,
+                    feed=partition.feed,
+                    date=partition.date,
+                    counts=ImportCounts(0, 0, 0, 0),
+                    status=status,
+                    run_id=attempt.run_id,
+                    started_at_ms=attempt.started_at_ms,
+                    errors=_QUERY_STRING.sub(r"\1", errors),
+                )
+    except (GexError, duckdb.Error, OSError) as error:
+        logger.warning("that %s was %s is not in the lineage: %s", partition.key, status, error)
