@@ -433,7 +433,7 @@ def test_the_same_file_again_changes_nothing_and_says_so(world: World) -> None:
     assert said["gex_snapshots"]["outcome"] == "unchanged: these bytes are import 1 already"
     assert (said["gex_snapshots"]["rows_inserted"], said["gex_snapshots"]["rows_present"]) == (0, SNAPSHOTS)
     assert [said[f"{table}_parquet"]["outcome"] for table in TABLES] == ["unchanged", "unchanged"]
-    assert not world.settings.backups_dir.exists()
+    assert not (world.settings.backups_dir / "parquet").exists()
     assert world.query("SELECT import_id, status, records_imported FROM data_lineage ORDER BY import_id") == [
         (1, "imported", SNAPSHOTS),
         (2, "unchanged", 0),
@@ -881,7 +881,8 @@ def test_a_signed_query_string_is_nowhere_but_in_the_queue_table(
             assert not any(secret in text for secret in secrets)
     searched = 0
     for file in (each for each in (tmp_path / "data").rglob("*") if each.is_file()):
-        if file == world.settings.database_path:
+        if file == world.settings.database_path or file.parent == world.settings.database_backups_dir:
+            assert file.suffix != ".db" or file.stat().st_mode & 0o077 == 0, file
             continue
         content = file.read_bytes() + str(file).encode()
         assert not any(secret.encode() in content for secret in secrets), file

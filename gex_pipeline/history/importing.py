@@ -7,6 +7,7 @@ from gex_pipeline.errors import MalformedFileError
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.history.staging import StagedSummary, read_summary
 from gex_pipeline.settings import Settings
+from gex_pipeline.storage.backups import ensure_recent_backup
 from gex_pipeline.storage.lease import lease, quoted, transaction
 from gex_pipeline.storage.lineage import ImportCounts, find_import, next_import_id, record_import
 from gex_pipeline.storage.schema import ensure_schema
@@ -42,6 +43,7 @@ def import_staged(settings: Settings, partition: Partition, run_id: str | None) 
     Raises:
         MalformedFileError: nothing is staged, or the two staged files are of different history files.
         LeaseTimeoutError: the database stayed busy.
+        BackupError: a backup was due and could not be made; nothing was changed.
     """
     paths = partition.staged(settings, "snapshots"), partition.staged(settings, "strikes")
     summary, other = map(read_summary, paths)
@@ -51,6 +53,7 @@ def import_staged(settings: Settings, partition: Partition, run_id: str | None) 
         )
     feed, date = partition.feed, partition.date
     purpose = f"import {partition.key}"
+    ensure_recent_backup(settings, reason=f"before the import of {partition.key}")
     with lease(settings.database_path, purpose=purpose, timeout_seconds=LEASE_TIMEOUT_SECONDS) as connection:
         started = time.monotonic()
         ensure_schema(connection)
