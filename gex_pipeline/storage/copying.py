@@ -57,6 +57,7 @@ def clone_or_copy(source: Path, target: Path, progress: ByteProgress, *, earlier
     with source.open("rb", buffering=0) as reading, _opened_for_writing(target) as writing:
         size_bytes = os.fstat(reading.fileno()).st_size
         if (earlier is None or earlier.digests is None) and _clone(reading.fileno(), writing):
+            progress(size_bytes, size_bytes)
             return Copied(size_bytes, None)
         if earlier is None:
             _require_room(target.parent, size_bytes)
