@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gex_pipeline.backup_commands import DataDir, backup_app
 from gex_pipeline.dagster_home import prepare_dagster_home
 from gex_pipeline.errors import GexError
 from gex_pipeline.settings import Settings, load_settings, require_writable
@@ -14,11 +15,10 @@ from gex_pipeline.settings import Settings, load_settings, require_writable
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 feeds_app = typer.Typer(no_args_is_help=True, help="The feeds that Dagster knows.")
 app.add_typer(feeds_app, name="feeds")
+app.add_typer(backup_app, name="backup")
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
-
-DataDir = Annotated[Path | None, typer.Option(help="Folder of everything that is recorded (data).")]
 
 
 @app.command()

@@ -35,6 +35,10 @@ class MalformedFileError(PermanentError):
     """A history file is not a whole document of snapshots."""
 
 
+class BackupError(PermanentError):
+    """A backup could not be made or restored, or is not what its manifest says."""
+
+
 @dataclass(frozen=True)
 class FieldProblem:
     """One thing wrong with a payload.

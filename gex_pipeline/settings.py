@@ -79,6 +79,9 @@ class Settings(BaseSettings):
         3, ge=1, le=20, validation_alias=_names("GEX_MAX_IMPORT_ATTEMPTS", "MAX_IMPORT_ATTEMPTS")
     )
     import_timeout_seconds: int = Field(3600, ge=1, validation_alias=_names("GEX_IMPORT_TIMEOUT", "IMPORT_TIMEOUT"))
+    backup_max_age_hours: float = Field(24.0, ge=0, validation_alias=_names("GEX_BACKUP_MAX_AGE_HOURS"))
+    backup_keep: int = Field(7, ge=1, validation_alias=_names("GEX_BACKUP_KEEP"))
+    backup_keep_days: float = Field(30.0, ge=0, validation_alias=_names("GEX_BACKUP_KEEP_DAYS"))
     notify_urls: Annotated[tuple[SecretStr, ...], NoDecode] = Field((), validation_alias=_names("GEX_NOTIFY_URLS"))
     dagster_home: Path | None = Field(None, validation_alias=_names("DAGSTER_HOME"))
 
@@ -156,6 +159,11 @@ class Settings(BaseSettings):
     def backups_dir(self) -> Path:
         """Where replaced files and replaced rows go."""
         return self.data_dir / "backups"
+
+    @property
+    def database_backups_dir(self) -> Path:
+        """Where backups of the database are."""
+        return self.backups_dir / "database"
 
     @property
     def source_dir(self) -> Path:

@@ -115,6 +115,15 @@ def gateway_command(*flags: str) -> list[str]:
     return [sys.executable, "-m", "webhook_gateway", *flags]
 
 
+def gex(*arguments: str, data_dir: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command of `gex` on a data folder and return what it said."""
+    command = [sys.executable, "-m", "gex_pipeline.cli", *arguments]
+    environment = clean_environment(GEX_DATA_DIR=str(data_dir))
+    return subprocess.run(
+        command, env=environment, cwd=data_dir.parent, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
 def clean_environment(**environment: str) -> dict[str, str]:
     """Return this process's environment with these settings and no others."""
     settings = {name for names in variable_names().values() for name in names}

@@ -15,6 +15,7 @@ from gex_pipeline.history.partitions import PARTITIONS
 from gex_pipeline.loader.__main__ import parser as loader_parser
 from gex_pipeline.settings import Settings, variable_names
 from gex_pipeline.storage.schema import TABLES
+from gex_pipeline.upkeep import nightly_backup
 from webhook_gateway import capture, health, lineage_routes, queue_routes
 from webhook_gateway.__main__ import parser as gateway_parser
 
@@ -58,6 +59,7 @@ def test_every_asset_check_job_and_sensor_is_in_the_readme() -> None:
     assets = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
     names = assets | {check.name for check in (*checks.STAGED, *checks.STORED, *checks.PUBLISHED)}
     names |= {jobs.history_import.name, sensors.history_queue_sensor.name, DATABASE_POOL, "gex_pipeline.definitions"}
+    names |= {nightly_backup.database_backup.name, nightly_backup.nightly_backup.name}
     assert {name for name in names if f"`{name}`" not in named} == set()
     known = names | {"date", "feed", r"2025-11-14\|NQ_NDX:gex_zero"}
     assert {name for name in _first_column("Dagster") if name not in known} == set()

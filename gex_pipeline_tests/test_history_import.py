@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import dagster as dg
+import duckdb
 import msgspec
 import pyarrow.parquet as pq
 import pytest
@@ -21,7 +22,7 @@ from gex_pipeline.demo.gexbot_standin import GexBotStandIn
 from gex_pipeline.demo.sessions import Damage, Session, write_history_file
 from gex_pipeline.feeds import Feed, request_id
 from gex_pipeline.formats.columns import SNAPSHOTS_SCHEMA
-from gex_pipeline.history import assets, checks, download
+from gex_pipeline.history import assets, checks, download, sensors
 from gex_pipeline.history.download import SourceFile
 from gex_pipeline.history.obtaining import obtain
 from gex_pipeline.history.paths import Partition, Table
@@ -29,6 +30,7 @@ from gex_pipeline.history.staging import stage
 from gex_pipeline.journal import encode_record, name_journal, segment_path
 from gex_pipeline.loader.loading import Loader
 from gex_pipeline.settings import load_settings
+from gex_pipeline.storage.backup_files import list_backups
 from gex_pipeline.storage.lease import lease, transaction
 from gex_pipeline.storage.request_queue import announce, find_request
 from gex_pipeline.storage.schema import ensure_schema
@@ -436,7 +438,7 @@ def test_the_same_file_again_changes_nothing_and_says_so(world: World) -> None:
     assert said["gex_snapshots"]["outcome"] == "unchanged: these bytes are import 1 already"
     assert (said["gex_snapshots"]["rows_inserted"], said["gex_snapshots"]["rows_present"]) == (0, SNAPSHOTS)
     assert [said[f"{table}_parquet"]["outcome"] for table in TABLES] == ["unchanged", "unchanged"]
-    assert not world.settings.backups_dir.exists()
+    assert not (world.settings.backups_dir / "parquet").exists()
     assert world.query("SELECT import_id, status, records_imported FROM data_lineage ORDER BY import_id") == [
         (1, "imported", SNAPSHOTS),
         (2, "unchanged", 0),
@@ -926,7 +928,8 @@ def test_a_signed_query_string_is_nowhere_but_in_the_queue_table(
             assert not any(secret in text for secret in secrets)
     searched = 0
     for file in (each for each in (tmp_path / "data").rglob("*") if each.is_file()):
-        if file == world.settings.database_path:
+        if file == world.settings.database_path or file.parent == world.settings.database_backups_dir:
+            assert file.suffix != ".db" or file.stat().st_mode & 0o077 == 0, file
             continue
         content = file.read_bytes() + str(file).encode()
         assert not any(secret.encode() in content for secret in secrets), file
@@ -940,3 +943,41 @@ def _queued(world: World, partition: Partition) -> Row:
         request = find_request(connection, request_id(partition.feed, partition.date))
         assert request is not None
         return request.public()
+
+
+# Backups
+
+
+def test_an_import_is_preceded_by_a_backup_when_there_is_none_and_not_by_another(world: World) -> None:
+    world.record_live({"timestamp": OPENING, "ticker": "SPX", "spot": 1, "strikes": []})
+    for partition in (ZERO, ONE):
+        assert world.import_file(partition, world.write(partition)).success
+    (backup,) = list_backups(world.settings.database_backups_dir)
+    assert backup.manifest.reason == f"before the import of {ZERO.key}"
+    assert backup.manifest.tables["gex_snapshots"].rows == 1
+
+
+def test_nothing_is_imported_when_the_backup_before_it_fails(world: World) -> None:
+    world.record_live({"timestamp": OPENING, "ticker": "SPX", "spot": 1, "strikes": []})
+    world.settings.backups_dir.mkdir()
+    world.settings.database_backups_dir.write_text("in the way")
+    result = world.import_file(ZERO, world.write(ZERO))
+    assert not result.success
+    failure = result.failure_data_for_node("import_history")
+    assert failure is not None
+    assert failure.user_failure_data is not None
+    assert "no backup can be kept in" in (failure.user_failure_data.description or "")
+    assert world.query("SELECT count(*) FROM gex_snapshots") == [(1,)]
+    world.settings.database_backups_dir.unlink()
+    assert world.run(ZERO).success
+
+
+def test_a_user_s_own_file_is_not_touched_before_the_loader_or_an_import_backed_it_up(world: World) -> None:
+    world.settings.data_dir.mkdir()
+    with duckdb.connect(world.settings.database_path) as connection:
+        connection.execute("CREATE TABLE gex_snapshots AS SELECT 1::BIGINT AS timestamp, 'SPX' AS ticker")
+    was = world.settings.database_path.read_bytes()
+    with dg.build_sensor_context(instance=world.instance, resources={"settings": world.settings}) as context:
+        sensors.history_queue_sensor(context)
+    assert not world.run(ZERO).success
+    assert world.settings.database_path.read_bytes() == was

@@ -303,7 +303,7 @@ def assert_complete(settings: Settings, whole: Whole) -> None:
     assert query(settings, "SELECT DISTINCT import_id FROM gex_strikes") == [(1,)]
     leftovers = [path.name for path in settings.data_dir.rglob("*") if path.suffix in {".tmp", ".part"}]
     assert leftovers == []
-    assert not settings.backups_dir.exists()
+    assert not (settings.backups_dir / "parquet").exists()
 
 
 def test_an_import_that_is_killed_at_any_moment_leaves_all_or_nothing_and_is_completed_by_the_next(

@@ -45,6 +45,9 @@ VARIABLES: list[tuple[str, tuple[str, ...], str, object]] = [
     ("gexbot_auth_scheme", ("GEXBOT_AUTH_SCHEME",), "Basic", "Basic"),
     ("max_import_attempts", ("GEX_MAX_IMPORT_ATTEMPTS", "MAX_IMPORT_ATTEMPTS"), "7", 7),
     ("import_timeout_seconds", ("GEX_IMPORT_TIMEOUT", "IMPORT_TIMEOUT"), "60", 60),
+    ("backup_max_age_hours", ("GEX_BACKUP_MAX_AGE_HOURS",), "0.5", 0.5),
+    ("backup_keep", ("GEX_BACKUP_KEEP",), "3", 3),
+    ("backup_keep_days", ("GEX_BACKUP_KEEP_DAYS",), "0", 0.0),
     ("notify_urls", ("GEX_NOTIFY_URLS",), f"slack://{SECRET}, ntfy://x", (SecretStr(f"slack://{SECRET}"), SecretStr("ntfy://x"))),
     ("dagster_home", ("DAGSTER_HOME",), "/srv/dagster", Path("/srv/dagster")),
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from gex_pipeline.errors import MalformedFileError
 from gex_pipeline.history.paths import Partition, Table
 from gex_pipeline.history.staging import StagedSummary, read_summary
 from gex_pipeline.settings import Settings
+from gex_pipeline.storage.backups import create_backup, ensure_recent_backup
 from gex_pipeline.storage.conflicts import conflicts_path, write_conflicts
 from gex_pipeline.storage.lease import lease, quoted, transaction
 from gex_pipeline.storage.lineage import ImportCounts, find_import, next_import_id, record_import
@@ -80,6 +81,7 @@ def import_staged(
     Raises:
         MalformedFileError: nothing is staged, or the two staged files are of different history files.
         LeaseTimeoutError: the database stayed busy.
+        BackupError: a backup was due and could not be made; nothing was changed.
     """
     started_at_ms = epoch_ms()
     summary, other = (read_summary(partition.staged(settings, table)) for table in _COLUMNS)
@@ -92,6 +94,10 @@ def import_staged(
     report = conflicts_path(settings.conflicts_dir, feed, date, summary.sha256)
     replaced_rows: tuple[Path, ...] = ()
     purpose = f"import {partition.key}"
+    if replace and settings.database_path.exists():
+        create_backup(settings, reason=f"before the replacement of {partition.key}")
+    else:
+        ensure_recent_backup(settings, reason=f"before the import of {partition.key}")
     with lease(settings.database_path, purpose=purpose, timeout_seconds=LEASE_TIMEOUT_SECONDS) as connection:
         started = time.monotonic()
         ensure_schema(connection)

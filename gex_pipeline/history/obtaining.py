@@ -16,7 +16,7 @@ from gex_pipeline.history.paths import Partition
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.request_queue import find_announcement
-from gex_pipeline.storage.schema import ensure_schema
+from gex_pipeline.storage.schema import ensure_schema, has_table
 
 
 @dataclass(frozen=True)
@@ -74,5 +74,7 @@ def _find_announcement(settings: Settings, partition: Partition) -> tuple[str, i
     if not settings.database_path.exists():
         return None
     with lease(settings.database_path, purpose=f"look up {partition.key}") as connection:
+        if not has_table(connection, "gex_history_queue"):
+            return None
         ensure_schema(connection)
         return find_announcement(connection, partition.feed, partition.date)

@@ -22,7 +22,7 @@ from gex_pipeline.storage.request_queue import (
     mark_started,
     reopen,
 )
-from gex_pipeline.storage.schema import ensure_schema
+from gex_pipeline.storage.schema import ensure_schema, has_table
 
 REQUEST_TAG = "gex/request_id"
 LAUNCH_TAG = "gex/launch"
@@ -60,6 +60,8 @@ def _advance(instance: dg.DagsterInstance, settings: Settings) -> tuple[Plan, in
     if not settings.database_path.exists():
         return Plan(), now_ms
     with lease(settings.database_path, purpose="read the queue", timeout_seconds=LEASE_SECONDS) as connection:
+        if not has_table(connection, "gex_history_queue"):
+            return Plan(), now_ms  # a user's own file, which is the loader's to adopt
         ensure_schema(connection)
         requests = list_requests(connection, statuses=OPEN)
         runs = {each.id: state for each in requests if each.status == STARTED and (state := _state(instance, each))}

@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 
 import duckdb
 import zstandard
 
+from gex_pipeline.errors import GexError
 from gex_pipeline.feeds import Feed
 from gex_pipeline.journal import (
     DamagedLine,
@@ -24,11 +26,12 @@ from gex_pipeline.loader.batch import Batch
 from gex_pipeline.loader.position import Position, read_position, write_position
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage import request_queue
+from gex_pipeline.storage.backups import ensure_recent_backup
 from gex_pipeline.storage.files import publish
 from gex_pipeline.storage.lease import lease, transaction
 from gex_pipeline.storage.lineage import ImportCounts, add_to_segment, segment_import_id
 from gex_pipeline.storage.quarantine import BadRecord, live_quarantine_path, write_quarantine
-from gex_pipeline.storage.schema import ensure_schema
+from gex_pipeline.storage.schema import ensure_schema, missing_schema
 from gex_pipeline.storage.snapshots import insert_new
 
 BATCH_RECORDS = 1000
@@ -57,6 +60,7 @@ class Loader:
     settings: Settings
     lease_timeout_seconds: float = 5.0
     position: Position | None = None
+    _file: tuple[int, int] | None = field(default=None, init=False)
 
     def load_next(self) -> int:
         """Load the next batch and return how many journal lines it had; 0 means there is nothing to load.
@@ -69,7 +73,8 @@ class Loader:
         journal = journal_id(journal_dir)
         if journal is None:
             return 0
-        if self.position is None:
+        if self.position is None or self._is_replaced():
+            self._back_up_before_adoption()
             self.position = self._read_position(journal)
         start, records = self._read_batch(self.position)
         if not records:
@@ -126,7 +131,31 @@ class Loader:
     def _read_position(self, journal: str) -> Position:
         with self._lease("read the loader's position") as connection:
             ensure_schema(connection)
+            self._file = _identity(self.settings.database_path)
             return read_position(connection, journal)
+
+    def _is_replaced(self) -> bool:
+        """Tell whether another database is there than the position was read from, such as a restored backup."""
+        found = _identity(self.settings.database_path)
+        return found is not None and found != self._file
+
+    def _back_up_before_adoption(self) -> None:
+        """Back a user's own file up before its first change; a backup that fails keeps no capture waiting."""
+        database = self.settings.database_path
+        if not database.exists() or database.stat().st_size == 0:
+            return
+        purpose = "see whether it has every table"
+        with lease(
+            database, purpose=purpose, timeout_seconds=self.lease_timeout_seconds, read_only=True
+        ) as connection:
+            if not missing_schema(connection):
+                return
+        try:
+            ensure_recent_backup(
+                self.settings, reason="before its first use", lease_timeout_seconds=self.lease_timeout_seconds
+            )
+        except (GexError, OSError) as error:
+            logger.warning("going on without a backup: %s", error)
 
     def _read_batch(self, position: Position) -> tuple[Position, Records]:
         """Return where the next lines begin and the lines; a segment is left only when it has a successor.
@@ -162,6 +191,15 @@ class Loader:
 
     def _lease(self, purpose: str) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         return lease(self.settings.database_path, purpose=purpose, timeout_seconds=self.lease_timeout_seconds)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another under the same name; None when there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, journal: str, batch: Batch) -> None:

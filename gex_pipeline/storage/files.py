@@ -14,17 +14,26 @@ _TEMPORARY = ".{name}.{pid}.tmp"
 def publish(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success make it durable and rename it, on any error remove it.
 
-    What a killed process left behind for the same file is removed first. Two processes may publish the same
-    path; the last rename wins and both files were whole.
+    Two processes may publish the same path; the last rename wins and both files were whole.
+    """
+    with beside(path) as temporary:
+        yield temporary
+        sync(temporary)
+        temporary.replace(path)
+        sync(path.parent)
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path` and remove what is there at the end, unless it was renamed.
+
+    What a killed process left behind for the same file is removed first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(path)
     temporary = path.with_name(_TEMPORARY.format(name=path.name, pid=os.getpid()))
     try:
         yield temporary
-        sync(temporary)
-        temporary.replace(path)
-        sync(path.parent)
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()

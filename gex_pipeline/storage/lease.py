@@ -4,11 +4,13 @@ DuckDB lets one process open a file for writing and then no other may even read 
 """
 
 import datetime as dt
+import fcntl
+import io
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Protocol, TypeVar
 
 import duckdb
 from filelock import FileLock, Timeout
@@ -26,10 +28,16 @@ class _BusyError(Exception):
     """The file is held by somebody else right now."""
 
 
-@contextmanager
+class _Opened(Protocol):
+    def close(self) -> None: ...
+
+
+Opened = TypeVar("Opened", bound=_Opened)
+
+
 def lease(
     database: Path, *, purpose: str, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS, read_only: bool = False
-) -> Iterator[duckdb.DuckDBPyConnection]:
+) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
     """Hold the database file alone, for one transaction.
 
     Args:
@@ -42,6 +50,23 @@ def lease(
         LeaseTimeoutError: it stayed busy; the message says who holds it.
         PermanentError: it does not exist (read_only), or is no DuckDB file this version can open.
     """
+    return _held(database, purpose, timeout_seconds, lambda: _connect(database, read_only=read_only))
+
+
+def standstill(
+    database: Path, *, purpose: str, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+) -> AbstractContextManager[IO[bytes]]:
+    """Hold a database file alone without DuckDB, so that it can be replaced even when it is damaged or missing.
+
+    Raises:
+        LeaseTimeoutError: it stayed busy; the message says who holds it.
+        PermanentError: it cannot be opened.
+    """
+    return _held(database, purpose, timeout_seconds, lambda: _lock_out(database))
+
+
+@contextmanager
+def _held(database: Path, purpose: str, timeout_seconds: float, open_file: Callable[[], Opened]) -> Iterator[Opened]:
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -54,28 +79,44 @@ def lease(
         retry=retry_if_exception_type(_BusyError),
     )
     try:
-        connection = waiting(_open, database, lock, holder, read_only)
+        opened = waiting(_open, database, lock, holder, open_file)
     except RetryError as error:
         cause = error.last_attempt.exception()
         raise LeaseTimeoutError(f"waited {timeout_seconds:g} s to {purpose}: {cause}") from cause
     try:
         holder.write_text(f"process {os.getpid()} since {dt.datetime.now(dt.UTC):%H:%M:%S} UTC, to {purpose}")
-        yield connection
+        yield opened
     finally:
-        connection.close()
+        opened.close()
         lock.release()
 
 
-def _open(database: Path, lock: FileLock, holder: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
+def _open(database: Path, lock: FileLock, holder: Path, open_file: Callable[[], Opened]) -> Opened:
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise _BusyError(f"{database.name} is held by {_read_holder(holder)}") from error
     try:
-        return _connect(database, read_only=read_only)
+        return open_file()
     except BaseException:
         lock.release()
         raise
+
+
+def _lock_out(database: Path) -> IO[bytes]:
+    """Take the lock that DuckDB itself takes, so that no other program has the file open or opens it."""
+    try:
+        file = database.open("r+b")
+    except FileNotFoundError:
+        return io.BytesIO()  # nothing that another program could have open
+    except OSError as error:
+        raise PermanentError(f"{database} cannot be opened: {error.strerror}") from error
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise _BusyError(f"{database.name} is open in another program") from error
+    return file
 
 
 def _connect(database: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:

@@ -112,18 +112,23 @@ TABLES: dict[str, dict[str, str]] = {
 
 def ensure_schema(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """Create what is missing and return the statements that did it; an up-to-date file is only read."""
+    statements = missing_schema(connection)
+    if statements:
+        with transaction(connection):
+            for statement in statements:
+                connection.execute(statement)
+    return statements
+
+
+def missing_schema(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Return the statements that a file still needs to have every table and column."""
     present: dict[str, set[str]] = {}
     for table, column in connection.execute(
         "SELECT table_name, column_name FROM duckdb_columns() "
         "WHERE schema_name = 'main' AND database_name = current_database()"
     ).fetchall():
         present.setdefault(table, set()).add(column.lower())
-    statements = [statement for table in TABLES for statement in _missing(table, present.get(table))]
-    if statements:
-        with transaction(connection):
-            for statement in statements:
-                connection.execute(statement)
-    return statements
+    return [statement for table in TABLES for statement in _missing(table, present.get(table))]
 
 
 def has_table(connection: duckdb.DuckDBPyConnection, table: str) -> bool:

@@ -1,0 +1,1 @@
+"""What Dagster does every night besides history."""
