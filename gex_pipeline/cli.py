@@ -3,22 +3,21 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from gex_pipeline.backup_commands import DataDir, backup_app
-from gex_pipeline.dagster_home import prepare_dagster_home
+from gex_pipeline.dagster_home import dagster_instance
 from gex_pipeline.errors import GexError
-from gex_pipeline.settings import Settings, load_settings, require_writable
+from gex_pipeline.import_command import import_paths
+from gex_pipeline.settings import load_settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 feeds_app = typer.Typer(no_args_is_help=True, help="The feeds that Dagster knows.")
 app.add_typer(feeds_app, name="feeds")
 app.add_typer(backup_app, name="backup")
-
-if TYPE_CHECKING:
-    from dagster import DagsterInstance
+app.command("import")(import_paths)
 
 
 @app.command()
@@ -56,7 +55,7 @@ def feeds_add(
     from gex_pipeline.history.partitions import FEEDS
 
     keys = [Feed.parse(feed).key for feed in feeds]
-    with _instance(load_settings()) as instance:
+    with dagster_instance(load_settings()) as instance:
         instance.add_dynamic_partitions(FEEDS.name or "", keys)
     for key in keys:
         typer.echo(f"{key} is known; its partitions are written as 2025-11-14|{key}")
@@ -67,18 +66,9 @@ def feeds_list() -> None:
     """List the feeds that Dagster knows."""
     from gex_pipeline.history.partitions import FEEDS
 
-    with _instance(load_settings()) as instance:
+    with dagster_instance(load_settings()) as instance:
         for key in sorted(instance.get_dynamic_partitions(FEEDS.name or "")):
             typer.echo(key)
-
-
-def _instance(settings: Settings) -> "DagsterInstance":
-    """Open the Dagster instance of a data folder, making its home when it is new."""
-    from dagster import DagsterInstance
-
-    require_writable(settings.dagster_home_path)
-    os.environ["DAGSTER_HOME"] = str(prepare_dagster_home(settings))
-    return DagsterInstance.get()
 
 
 def main() -> None:

@@ -1,9 +1,14 @@
 """Dagster's own folder: made once with a `dagster.yaml` that the user may then keep as he likes."""
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gex_pipeline.settings import Settings
+from gex_pipeline.settings import Settings, require_writable
 from gex_pipeline.storage.files import write_whole
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
 
 CONFIGURATION = b"""\
 # Written once by gex; yours to change.
@@ -53,3 +58,12 @@ def prepare_dagster_home(settings: Settings) -> Path:
     if not configuration.exists():
         write_whole(configuration, CONFIGURATION)
     return home
+
+
+def dagster_instance(settings: Settings) -> "DagsterInstance":
+    """Open the Dagster instance of a data folder, making its home when it is new."""
+    from dagster import DagsterInstance  # noqa: PLC0415 - takes a second, which other users of this module save
+
+    require_writable(settings.dagster_home_path)
+    os.environ["DAGSTER_HOME"] = str(prepare_dagster_home(settings))
+    return DagsterInstance.get()

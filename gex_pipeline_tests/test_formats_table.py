@@ -17,9 +17,9 @@ from gex_pipeline.errors import PermanentError
 from gex_pipeline.feeds import Feed
 from gex_pipeline.history.download import find_unrecorded_source
 from gex_pipeline.history.importing import import_staged
+from gex_pipeline.history.judging import require_sound
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.history.staging import StagedSummary, stage
-from gex_pipeline.history.verdicts import require_sound
 from gex_pipeline.settings import load_settings
 from gex_pipeline.storage.lease import fetch_row, lease
 from gex_pipeline.storage.schema import TABLES, ensure_schema

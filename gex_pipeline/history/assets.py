@@ -3,25 +3,24 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import dagster as dg
 from pydantic import Field
 
-from gex_pipeline.clock import epoch_ms
-from gex_pipeline.errors import MalformedFileError, PermanentError
-from gex_pipeline.history.attempts import Attempt, recorded
-from gex_pipeline.history.download import Progress, distrust, find_source
-from gex_pipeline.history.exporting import Exported, export_day
-from gex_pipeline.history.importing import ImportResult, import_staged
+from gex_pipeline.errors import PermanentError
+from gex_pipeline.history.day import export_tables, import_rows, stage_file
+from gex_pipeline.history.download import Progress, find_source
+from gex_pipeline.history.metadata import (
+    describe_exported,
+    describe_file,
+    describe_imported,
+    describe_staged,
+    say_imported,
+)
 from gex_pipeline.history.obtaining import obtain
 from gex_pipeline.history.partitions import PARTITIONS
-from gex_pipeline.history.paths import Partition, Table
-from gex_pipeline.history.staging import stage, staging_lock
-from gex_pipeline.history.verdicts import require_sound
+from gex_pipeline.history.paths import Partition
 from gex_pipeline.settings import Settings
-from gex_pipeline.storage.conflicts import summarise_conflicts
-from gex_pipeline.trading_days import new_york_time
 
 GROUP = "history"
 DATABASE_POOL = "gex_database"
@@ -39,15 +38,7 @@ def history_file(context: Context, settings: dg.ResourceParam[Settings]) -> dg.M
         obtained = obtain(settings, Partition.parse(context.partition_key), _progress_log(context))
     file = obtained.file
     context.log.info("%s: %s, %s bytes", obtained.origin, file.path.name, f"{file.size_bytes:,}")
-    return dg.MaterializeResult(
-        metadata={
-            "origin": obtained.origin,
-            "path": dg.MetadataValue.path(str(file.path)),
-            "size_bytes": file.size_bytes,
-            "sha256": file.sha256,
-            "seconds": round(time.monotonic() - started, 3),
-        }
-    )
+    return dg.MaterializeResult(metadata=describe_file(file, obtained.origin, time.monotonic() - started))
 
 
 @dg.multi_asset(
@@ -66,38 +57,14 @@ def history_file(context: Context, settings: dg.ResourceParam[Settings]) -> dg.M
 )
 def stage_history(context: Context, settings: dg.ResourceParam[Settings]) -> Iterator[dg.MaterializeResult[None]]:
     """Parse the history file into two Parquet files that the checks read."""
-    started = time.monotonic()
     partition = Partition.parse(context.partition_key)
     with permanent_failures():
         source = find_source(settings, partition)
         if source is None:
             raise PermanentError(f"there is no history file for {partition.key}; materialize history_file first")
-        attempt = Attempt(partition, source.path.name, source.sha256, context.run.run_id, epoch_ms())
-        with recorded(settings, attempt):
-            try:
-                summary = stage(settings, partition, source)
-            except MalformedFileError:
-                distrust(source)
-                raise
-    seconds = round(time.monotonic() - started, 3)
-    times = {"first": _shown(summary.first_ms), "last": _shown(summary.last_ms)}
-    yield dg.MaterializeResult(
-        asset_key="staged_snapshots",
-        metadata={
-            "dagster/partition_row_count": summary.snapshots,
-            "records_in_file": summary.records,
-            "bad_records": summary.bad,
-            "duplicates": summary.duplicates,
-            "duplicates_differing": summary.duplicates_differing,
-            "sha256": summary.sha256,
-            "seconds": seconds,
-            **times,
-        },
-    )
-    yield dg.MaterializeResult(
-        asset_key="staged_strikes",
-        metadata={"dagster/partition_row_count": summary.strikes, "seconds": seconds, **times},
-    )
+        staged = stage_file(settings, partition, source, context.run.run_id)
+    for asset, metadata in describe_staged(staged).items():
+        yield dg.MaterializeResult(asset_key=asset, metadata=metadata)
 
 
 class ImportConfig(dg.Config):
@@ -130,39 +97,14 @@ def import_history(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Insert what the database does not have yet, all of it in one transaction."""
     partition = Partition.parse(context.partition_key)
-    # The checks have passed, but another run of this partition may have staged another file since.
-    with (
-        permanent_failures(),
-        staging_lock(settings, partition),
-        recorded(settings, Attempt.of_staged(settings, partition, context.run.run_id)),
-    ):
-        require_sound(settings, partition)
-        if config.replace:
-            context.log.warning("stored rows of %s that differ from the file give way to its rows", partition.key)
-        result = import_staged(settings, partition, context.run.run_id, replace=config.replace)
-    counts, summary = result.counts, result.summary
-    outcome = _imported(result)
-    context.log.info("%s; %s were there, %s of them differ", outcome, counts.present, counts.differing)
-    shared: dict[str, str | float] = {
-        "outcome": outcome,
-        "import_id": result.import_id,
-        "sha256": summary.sha256,
-        "first": _shown(summary.first_ms),
-        "last": _shown(summary.last_ms),
-        "lease_seconds": round(result.lease_seconds, 3),
-    }
-    yield dg.MaterializeResult(
-        asset_key="gex_snapshots",
-        metadata={
-            "rows_inserted": counts.snapshots,
-            "rows_present": counts.present,
-            "rows_differing": counts.differing,
-            **_conflicts(result.conflicts),
-            **_replaced(result),
-            **shared,
-        },
-    )
-    yield dg.MaterializeResult(asset_key="gex_strikes", metadata={"rows_inserted": counts.strikes, **shared})
+    if config.replace:
+        context.log.warning("stored rows of %s that differ from the file give way to its rows", partition.key)
+    with permanent_failures():
+        result = import_rows(settings, partition, context.run.run_id, replace=config.replace)
+    counts = result.counts
+    context.log.info("%s; %s were there, %s of them differ", say_imported(result), counts.present, counts.differing)
+    for asset, metadata in describe_imported(result).items():
+        yield dg.MaterializeResult(asset_key=asset, metadata=metadata)
 
 
 @dg.multi_asset(
@@ -182,22 +124,12 @@ def import_history(
 )
 def export_history(context: Context, settings: dg.ResourceParam[Settings]) -> Iterator[dg.MaterializeResult[None]]:
     """Write the day from the database to the files that readers use."""
-    tables: tuple[Table, Table] = ("snapshots", "strikes")
-    for table in tables:
+    with permanent_failures():
         started = time.monotonic()
-        with permanent_failures():
-            exported = export_day(settings, Partition.parse(context.partition_key), table)
-        yield dg.MaterializeResult(
-            asset_key=f"{table}_parquet",
-            metadata={
-                "dagster/partition_row_count": exported.rows,
-                "outcome": _outcome(exported),
-                "path": dg.MetadataValue.path(str(exported.path)),
-                "size_bytes": exported.size_bytes,
-                "sha256": exported.sha256,
-                "seconds": round(time.monotonic() - started, 3),
-            },
-        )
+        for table, exported in export_tables(settings, Partition.parse(context.partition_key)):
+            asset, metadata = describe_exported(table, exported, time.monotonic() - started)
+            yield dg.MaterializeResult(asset_key=asset, metadata=metadata)
+            started = time.monotonic()
 
 
 @contextmanager
@@ -207,46 +139,6 @@ def permanent_failures() -> Iterator[None]:
         yield
     except PermanentError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
-
-
-def _imported(result: ImportResult) -> str:
-    if result.unchanged_since is not None:
-        return f"unchanged: these bytes are import {result.unchanged_since} already"
-    counts = result.counts
-    outcome = f"imported {counts.snapshots:,} snapshots and {counts.strikes:,} strikes"
-    return f"{outcome}, {counts.replaced:,} snapshots instead of stored ones" if counts.replaced else outcome
-
-
-def _replaced(result: ImportResult) -> dict[str, dg.MetadataValue]:
-    """Return where the rows are that were replaced, for an asset's metadata; nothing when none were."""
-    if not result.replaced_rows:
-        return {}
-    snapshots, strikes = (dg.MetadataValue.path(str(path)) for path in result.replaced_rows)
-    replaced = dg.MetadataValue.int(result.counts.replaced)
-    return {"rows_replaced": replaced, "replaced_snapshots": snapshots, "replaced_strikes": strikes}
-
-
-def _conflicts(report: Path | None) -> dict[str, dg.MetadataValue]:
-    """Return what a report of differing observations says, for an asset's metadata; nothing without a report."""
-    if report is None:
-        return {}
-    fields, examples = summarise_conflicts(report)
-    return {
-        "fields_differing": dg.MetadataValue.int(fields),
-        "conflicts": dg.MetadataValue.path(str(report)),
-        "examples": dg.MetadataValue.json(examples),
-    }
-
-
-def _outcome(exported: Exported) -> str:
-    if exported.is_unchanged:
-        return "unchanged"
-    return f"replaced; the old file is {exported.kept_aside}" if exported.kept_aside else "written"
-
-
-def _shown(timestamp_ms: int | None) -> str:
-    """Return a moment in New York time with its offset; empty for none."""
-    return new_york_time(timestamp_ms).isoformat() if timestamp_ms is not None else ""
 
 
 def _progress_log(context: Context) -> Progress:

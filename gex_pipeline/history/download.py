@@ -22,7 +22,7 @@ from gex_pipeline.formats.history_file import is_gzip
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.hosts import is_allowed_host
 from gex_pipeline.settings import LOOPBACK_HOSTS, Settings
-from gex_pipeline.storage.files import keep_aside, sha256_of, sync, write_whole
+from gex_pipeline.storage.files import keep_aside, link_or_copy, sha256_of, sync, write_whole
 
 MAX_DOWNLOAD_BYTES = 2 * 1024**3
 MAX_REDIRECTS = 5
@@ -77,6 +77,25 @@ def find_unrecorded_source(settings: Settings, partition: Partition) -> SourceFi
         if path.is_file():
             return _record(path)
     return None
+
+
+def adopt(settings: Settings, partition: Partition, path: Path) -> SourceFile:
+    """Give somebody's file the partition's place too, as a second name of it or, on another file system, a copy.
+
+    An earlier, different file is kept in the backups.
+    """
+    there, sha256 = find_source(settings, partition), sha256_of(path)
+    if there and there.sha256 == sha256:
+        return there
+    target = partition.source(settings)
+    partial = target.with_name(f"{target.name}.part")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(partial.with_suffix(".lock")):
+        if path.parent.samefile(partial.parent) and path in _candidates(settings, partition):
+            return _record(path)
+        partial.unlink(missing_ok=True)
+        link_or_copy(path, partial)
+        return _finish(settings, partial, target)
 
 
 def distrust(file: SourceFile) -> None:

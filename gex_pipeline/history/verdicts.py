@@ -8,14 +8,13 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gex_pipeline.errors import PermanentError
 from gex_pipeline.formats.columns import SNAPSHOTS_SCHEMA, STRIKES_SCHEMA
 from gex_pipeline.history.content import Content, parquet_content, stored_content
 from gex_pipeline.history.exporting import PARQUET_COLUMNS
 from gex_pipeline.history.paths import Partition, Table
 from gex_pipeline.history.staging import read_summary
 from gex_pipeline.settings import Settings
-from gex_pipeline.storage.lease import fetch_row, in_memory, quoted
+from gex_pipeline.storage.lease import fetch_row, quoted
 from gex_pipeline.storage.lineage import import_ids
 from gex_pipeline.storage.snapshots import checksum_sql, day_rows_sql
 from gex_pipeline.trading_days import day_bounds_ms, new_york_time
@@ -117,28 +116,6 @@ def staged_strikes_belong(subject: Subject) -> Verdict:
         f"{rows:,} strikes, {orphans:,} without their snapshot",
         {"strikes": rows, "counted_by_staging": summary.strikes, "without_snapshot": orphans},
     )
-
-
-def require_sound(settings: Settings, partition: Partition) -> None:
-    """Judge the staged rows once more, right before they are imported.
-
-    Raises:
-        MalformedFileError: nothing is staged.
-        PermanentError: another run has put other rows there since they were checked, and those do not pass.
-    """
-    read_summary(partition.staged(settings, "snapshots"))
-    with in_memory() as connection:
-        subject = Subject(settings, partition, connection)
-        judged = [
-            staged_schema(subject, "snapshots"),
-            staged_schema(subject, "strikes"),
-            staged_bad_records(subject),
-            staged_not_empty(subject),
-            staged_timestamps(subject),
-            staged_strikes_belong(subject),
-        ]
-    if failed := [verdict.description for verdict in judged if not verdict.passed]:
-        raise PermanentError(f"the staged rows of {partition.key} do not pass their checks: {'; '.join(failed)}")
 
 
 def stored_matches_staged(subject: Subject, table: Table) -> Verdict:

@@ -77,6 +77,15 @@ def import_ids(connection: duckdb.DuckDBPyConnection, feed: Feed, date: dt.date,
     return [row[0] for row in rows]
 
 
+def imported_files(connection: duckdb.DuckDBPyConnection) -> dict[tuple[Feed, dt.date], frozenset[str]]:
+    """Return for each feed and day the SHA-256 of the files that were imported."""
+    rows = connection.execute(
+        "SELECT ticker, endpoint, date, list(DISTINCT sha256) FROM data_lineage "
+        "WHERE record_type = 'history' AND status IN ('imported', 'replaced') GROUP BY ALL"
+    ).fetchall()
+    return {(Feed(ticker, endpoint), date): frozenset(hashes) for ticker, endpoint, date, hashes in rows}
+
+
 def record_import(
     connection: duckdb.DuckDBPyConnection,
     *,

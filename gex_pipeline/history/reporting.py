@@ -1,0 +1,98 @@
+"""Telling Dagster what was done outside its runs: materializations and verdicts, as a run would record them."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+from dagster._core.events import DagsterEvent, DagsterEventType, StepMaterializationData
+
+from gex_pipeline.history.bulk import Day
+from gex_pipeline.history.day import TABLES
+from gex_pipeline.history.metadata import describe_exported, describe_file, describe_imported, describe_staged
+from gex_pipeline.history.partitions import FEEDS
+from gex_pipeline.history.paths import Partition
+from gex_pipeline.settings import Settings
+from gex_pipeline.storage.lease import lease
+from gex_pipeline.storage.lineage import imported_files
+from gex_pipeline.storage.schema import ensure_schema
+
+JOB_NAME = "gex_import"
+
+
+def add_feeds(instance: dg.DagsterInstance, partitions: list[Partition]) -> None:
+    """Make the feeds of these partitions known."""
+    known = set(instance.get_dynamic_partitions(FEEDS.name or ""))
+    if new := sorted({partition.feed.key for partition in partitions} - known):
+        instance.add_dynamic_partitions(FEEDS.name or "", new)
+
+
+def finished_files(settings: Settings, instance: dg.DagsterInstance) -> dict[str, frozenset[str]]:
+    """Return for each partition the SHA-256 of files of which every step is done.
+
+    They are imported, the day is published, and Dagster knows so.
+    """
+    if not settings.database_path.exists():
+        return {}
+    with lease(settings.database_path, purpose="look up what is imported") as connection:
+        ensure_schema(connection)
+        imported = {Partition(feed, date): hashes for (feed, date), hashes in imported_files(connection).items()}
+    known = instance.get_materialized_partitions(dg.AssetKey("strikes_parquet"))
+    return {
+        partition.key: hashes
+        for partition, hashes in imported.items()
+        if partition.key in known and all(partition.published(settings, table).exists() for table in TABLES)
+    }
+
+
+@contextmanager
+def recorded_run(instance: dg.DagsterInstance) -> Iterator[str]:
+    """Give what is done outside Dagster a run of its own there, and yield its id.
+
+    Verdicts need one: Dagster keeps one verdict of a check, partition and run.
+    """
+    run = dg.DagsterRun(job_name=JOB_NAME, run_id=str(uuid.uuid4()))
+    instance.add_run(run)
+    _report(instance, run.run_id, DagsterEventType.RUN_START, None)
+    try:
+        yield run.run_id
+    except BaseException as error:
+        is_interrupt = isinstance(error, KeyboardInterrupt | GeneratorExit | SystemExit)
+        ended = DagsterEventType.RUN_CANCELED if is_interrupt else DagsterEventType.RUN_FAILURE
+        _report(instance, run.run_id, ended, None)
+        raise
+    _report(instance, run.run_id, DagsterEventType.RUN_SUCCESS, None)
+
+
+def report_day(instance: dg.DagsterInstance, run_id: str, day: Day) -> None:
+    """Record the materializations of a day and the verdicts of its checks, in the order of the steps."""
+    key, staged = day.partition.key, day.staged
+    described = [("history_file", describe_file(staged.source, "gex import"))]
+    described += describe_staged(staged).items()
+    if day.imported is not None:
+        described += describe_imported(day.imported).items()
+    described += (describe_exported(table, exported) for table, exported in day.exported)
+    for asset, metadata in described:
+        event = dg.AssetMaterialization(asset, metadata=metadata, partition=key)
+        _report(instance, run_id, DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(event))
+    for check, verdict in day.judged:
+        evaluation = dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey(check.asset),
+            check_name=check.name,
+            passed=verdict.passed,
+            metadata=verdict.metadata,
+            description=verdict.description,
+            blocking=check.is_blocking,
+            partition=key,
+        )
+        _report(instance, run_id, DagsterEventType.ASSET_CHECK_EVALUATION, evaluation)
+
+
+def _report(
+    instance: dg.DagsterInstance,
+    run_id: str,
+    kind: DagsterEventType,
+    data: StepMaterializationData | dg.AssetCheckEvaluation | None,
+) -> None:
+    event = DagsterEvent(event_type_value=kind.value, job_name=JOB_NAME, event_specific_data=data)
+    instance.report_dagster_event(event, run_id)
