@@ -224,7 +224,9 @@ def test_without_a_database_there_is_nothing_to_back_up(tmp_path: Path) -> None:
     empty = load_settings(data_dir=tmp_path / "empty")
     with pytest.raises(PermanentError, match="there is no database"):
         create_backup(empty, reason="test")
-    assert names(empty) == set()
+    with pytest.raises(BackupError, match="there is no backup in "):
+        verify_backup(empty)
+    assert not empty.data_dir.exists()
 
 
 def test_a_damaged_database_is_not_backed_up(settings: Settings) -> None:

@@ -81,6 +81,10 @@ def create_backup(
         LeaseTimeoutError: the database stayed busy.
         TransientError: another process makes backups, or writes the database, without end.
     """
+    if not settings.database_path.exists():
+        raise PermanentError(
+            f"there is no database at {settings.database_path} yet; it is created when something is loaded"
+        )
     with turn(settings.database_backups_dir):
         return _create(settings, reason, progress, lease_timeout_seconds)
 
@@ -118,8 +122,7 @@ def verify_backup(settings: Settings, name: str | None = None, progress: Progres
         BackupError: there is no such backup, or it has no manifest.
     """
     folder = settings.database_backups_dir
-    if not folder.exists():
-        raise BackupError(f"there is no backup in {folder} yet; gex backup create makes one")
+    find_backup(folder, name)
     with turn(folder):
         return verify_found(find_backup(folder, name), progress)
 
@@ -202,8 +205,6 @@ def _publish(database: Path, folder: Path, reason: str, progress: Progress, leas
 
 def _take(database: Path, target: Path, progress: Progress, lease_timeout_seconds: float) -> _Taken:
     """Copy the file as it is at one moment: under the lease DuckDB's own shared lock keeps other programs out too."""
-    if not database.exists():
-        raise PermanentError(f"there is no database at {database} yet; it is created when something is loaded")
     copied = clone_or_copy(database, target, partial(progress, "copying"))
     for _ in range(_FOLDING_ATTEMPTS):
         with lease(

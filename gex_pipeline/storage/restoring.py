@@ -66,6 +66,7 @@ def restore_backup(
     """
     target = to or settings.database_path
     folder = settings.database_backups_dir
+    find_backup(folder, name)
     _require_leave(target, force=force)
     with turn(folder):
         backup = verify_found(find_backup(folder, name), progress)
