@@ -25,10 +25,11 @@ from gex_pipeline.storage.backup_files import (
     manifest_path,
     write_manifest,
 )
-from gex_pipeline.storage.backups import create_backup, ensure_recent_backup, verify_backup
+from gex_pipeline.storage.backups import create_backup, ensure_recent_backup
 from gex_pipeline.storage.copying import clone_or_copy
 from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.schema import ensure_schema
+from gex_pipeline.storage.verifying import verify_backup
 from gex_pipeline_tests.processes import child, rows
 
 NOW = dt.datetime(2025, 11, 14, 21, 0, tzinfo=dt.UTC)
