@@ -11,8 +11,7 @@ import typer
 from gex_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
-    from gex_pipeline.storage.backup_files import Backup
-    from gex_pipeline.storage.backups import Progress
+    from gex_pipeline.storage.backup_files import Backup, Progress
 
 backup_app = typer.Typer(no_args_is_help=True, help="Backups of the database.")
 
@@ -59,7 +58,7 @@ def verify(
     data_dir: DataDir = None,
 ) -> None:
     """Compare a backup with what its manifest says; the exit status is 1 when it is damaged."""
-    from gex_pipeline.storage.backups import verify_backup
+    from gex_pipeline.storage.verifying import verify_backup
 
     with _progress_bar() as progress:
         backup = verify_backup(load_settings(data_dir=data_dir), name, progress)

@@ -25,10 +25,11 @@ from gex_pipeline.storage.backup_files import (
     manifest_path,
     write_manifest,
 )
-from gex_pipeline.storage.backups import create_backup, ensure_recent_backup, verify_backup
+from gex_pipeline.storage.backups import create_backup, ensure_recent_backup
 from gex_pipeline.storage.copying import clone_or_copy
 from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.schema import ensure_schema
+from gex_pipeline.storage.verifying import verify_backup
 from gex_pipeline_tests.processes import child, rows
 
 NOW = dt.datetime(2025, 11, 14, 21, 0, tzinfo=dt.UTC)
@@ -224,7 +225,9 @@ def test_without_a_database_there_is_nothing_to_back_up(tmp_path: Path) -> None:
     empty = load_settings(data_dir=tmp_path / "empty")
     with pytest.raises(PermanentError, match="there is no database"):
         create_backup(empty, reason="test")
-    assert names(empty) == set()
+    with pytest.raises(BackupError, match="there is no backup in "):
+        verify_backup(empty)
+    assert not empty.data_dir.exists()
 
 
 def test_a_damaged_database_is_not_backed_up(settings: Settings) -> None:

@@ -337,6 +337,7 @@ def test_the_running_system_is_backed_up_and_restored_in_place_and_loses_nothing
     with running_gateway(tmp_path / "data") as gateway:
         settings = load_settings(data_dir=gateway.data_dir)
         with Client(gateway) as client:
+            wait_until(lambda: settings.database_path.exists() and stored(gateway), 30)
             for _ in range(3):
                 loaded = len(client.acknowledged)
                 wait_until(lambda loaded=loaded: len(client.acknowledged) > loaded + 50, 30)  # type: ignore[misc]
@@ -398,10 +399,9 @@ def test_the_commands_tell_a_damaged_backup_in_words_and_status(filled: Settings
     assert (found.returncode, found.stdout) == (1, "")
     assert found.stderr.startswith(f"{backup.path} is damaged:\n  the file has ")
     assert "DAMAGED" in gex("backup", "list", data_dir=filled.data_dir).stdout
-    missing = gex("backup", "verify", "never", data_dir=filled.data_dir)
-    assert (missing.returncode, missing.stderr) == (
-        2,
-        "gex: there is no backup never; gex backup list shows those there are\n",
-    )
+    told = "gex: there is no backup never; gex backup list shows those there are\n"
+    for command in ("verify", "restore"):
+        missing = gex("backup", command, "never", data_dir=filled.data_dir)
+        assert (missing.returncode, missing.stdout, missing.stderr) == (2, "", told)
     manifest = backup.path.with_suffix(".json")
     assert json.loads(manifest.read_text())["problems"]

@@ -3,7 +3,7 @@
 import datetime as dt
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,9 @@ TURN_TIMEOUT_SECONDS = 1800.0
 
 _NAME = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
 _TEMPORARY = re.compile(r"\.\d{8}T\d{6}Z(-\d+)?\.(db|json)\.\d+\.tmp")
+
+# Called with what is being done, how far it is and where it ends, in bytes or rows.
+Progress = Callable[[str, int, int], None]
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +73,10 @@ class Backup:
     def rows(self) -> int:
         """Rows of all tables together."""
         return sum(content.rows for content in self.manifest.tables.values())
+
+
+def no_progress(_step: str, _done: int, _total: int) -> None:
+    """Show nothing."""
 
 
 @contextmanager

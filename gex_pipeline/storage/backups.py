@@ -1,4 +1,4 @@
-"""Backups of the database: made while the system runs, verified, restored.
+"""Making backups of the database, while the system runs.
 
 The file is copied twice: first while others write it, then under a lease, which takes no longer than reading it and
 writing what changed since. What proves the copy is the SHA-256 of every block as it was read under the lease,
@@ -9,39 +9,35 @@ of every table, is what the database held.
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import duckdb
-import msgspec
 
 from gex_pipeline.errors import BackupError, PermanentError, TransientError
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.backup_files import (
     Backup,
     Manifest,
+    Progress,
     expired,
-    find_backup,
     is_due,
     list_backups,
     new_path,
+    no_progress,
     remove_backup,
     remove_unfinished,
     turn,
     write_manifest,
 )
-from gex_pipeline.storage.contents import TableContent, count_rows, differences, opened, read_contents
+from gex_pipeline.storage.contents import TableContent, count_rows, opened, read_contents
 from gex_pipeline.storage.copying import MAKE_ROOM, Copied, clone_or_copy, read_back
-from gex_pipeline.storage.files import beside, sha256_of, sync
-from gex_pipeline.storage.lease import lease
+from gex_pipeline.storage.files import beside, sync
+from gex_pipeline.storage.lease import fold_log_in, has_log, lease
 
 LEASE_TIMEOUT_SECONDS = 300.0
 _FOLDING_ATTEMPTS = 5
-
-# Called with what is being done, how far it is and where it ends, in bytes or rows.
-Progress = Callable[[str, int, int], None]
 
 logger = logging.getLogger(__name__)
 
@@ -54,10 +50,6 @@ class _Taken:
     copied: Copied
     rows: dict[str, int]
     lease_seconds: float
-
-
-def no_progress(_step: str, _done: int, _total: int) -> None:
-    """Show nothing."""
 
 
 def create_backup(
@@ -81,6 +73,10 @@ def create_backup(
         LeaseTimeoutError: the database stayed busy.
         TransientError: another process makes backups, or writes the database, without end.
     """
+    if not settings.database_path.exists():
+        raise PermanentError(
+            f"there is no database at {settings.database_path} yet; it is created when something is loaded"
+        )
     with turn(settings.database_backups_dir):
         return _create(settings, reason, progress, lease_timeout_seconds)
 
@@ -106,48 +102,6 @@ def ensure_recent_backup(
         if not _is_due(settings):
             return None
         return _create(settings, reason, progress, lease_timeout_seconds)
-
-
-def verify_backup(settings: Settings, name: str | None = None, progress: Progress = no_progress) -> Backup:
-    """Compare a backup, by default the newest, with its manifest and note the verdict there.
-
-    Returns:
-        The backup with its new manifest, whose `problems` are empty when all is well.
-
-    Raises:
-        BackupError: there is no such backup, or it has no manifest.
-    """
-    folder = settings.database_backups_dir
-    if not folder.exists():
-        raise BackupError(f"there is no backup in {folder} yet; gex backup create makes one")
-    with turn(folder):
-        return verify_found(find_backup(folder, name), progress)
-
-
-def verify_found(backup: Backup, progress: Progress) -> Backup:
-    """Compare a backup with its manifest and note the verdict there; call it during one's turn."""
-    problems = _examine(backup, progress)
-    verified_at = None if problems else dt.datetime.now(dt.UTC)
-    manifest = msgspec.structs.replace(backup.manifest, verified_at=verified_at, problems=problems)
-    return write_manifest(backup.path, manifest)
-
-
-def fold_log_in(database: Path, lease_timeout_seconds: float) -> None:
-    """Write what is still in the write-ahead log into the database file."""
-    with lease(database, purpose="write its log into it", timeout_seconds=lease_timeout_seconds) as connection:
-        connection.execute("CHECKPOINT")
-
-
-def log_path(database: Path) -> Path:
-    """Return where DuckDB keeps a database's write-ahead log."""
-    real = database.resolve()
-    return real.with_name(f"{real.name}.wal")
-
-
-def has_log(database: Path) -> bool:
-    """Tell whether commits are in the write-ahead log that are not in the database file."""
-    log = log_path(database)
-    return log.exists() and log.stat().st_size > 0
 
 
 def _create(settings: Settings, reason: str, progress: Progress, lease_timeout_seconds: float) -> Backup:
@@ -202,8 +156,6 @@ def _publish(database: Path, folder: Path, reason: str, progress: Progress, leas
 
 def _take(database: Path, target: Path, progress: Progress, lease_timeout_seconds: float) -> _Taken:
     """Copy the file as it is at one moment: under the lease DuckDB's own shared lock keeps other programs out too."""
-    if not database.exists():
-        raise PermanentError(f"there is no database at {database} yet; it is created when something is loaded")
     copied = clone_or_copy(database, target, partial(progress, "copying"))
     for _ in range(_FOLDING_ATTEMPTS):
         with lease(
@@ -234,28 +186,6 @@ def _prove(taken: _Taken, copy: Path, progress: Progress) -> tuple[str, dict[str
     if counted != taken.rows:
         raise BackupError(f"the copy has the rows {counted}, the database has {taken.rows}")
     return sha256, tables
-
-
-def _examine(backup: Backup, progress: Progress) -> list[str]:
-    """Return what differs between a backup's file and its manifest, one line each."""
-    manifest = backup.manifest
-    progress("verifying", 0, 0)
-    problems = []
-    size_bytes = backup.path.stat().st_size
-    if size_bytes != manifest.size_bytes:
-        problems.append(f"the file has {size_bytes:,} bytes instead of {manifest.size_bytes:,}")
-    if sha256_of(backup.path) != manifest.sha256:
-        problems.append("the file's SHA-256 is not the one it had")
-    try:
-        with opened(backup.path) as connection:
-            tables, unreadable = read_contents(connection, partial(progress, "verifying"))
-    except BackupError as error:
-        return [*problems, str(error)]
-    except duckdb.Error as error:
-        return [*problems, f"it cannot be read: {str(error).splitlines()[0]}"]
-    readable = {name: content for name, content in manifest.tables.items() if name in tables or not unreadable}
-    is_same_version = manifest.duckdb_version == duckdb.__version__
-    return problems + unreadable + differences(readable, tables, with_checksums=is_same_version)
 
 
 def _remove_expired(settings: Settings) -> None:

@@ -164,6 +164,24 @@ def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0]
 
 
+def fold_log_in(database: Path, lease_timeout_seconds: float) -> None:
+    """Write what is still in the write-ahead log into the database file."""
+    with lease(database, purpose="write its log into it", timeout_seconds=lease_timeout_seconds) as connection:
+        connection.execute("CHECKPOINT")
+
+
+def log_path(database: Path) -> Path:
+    """Return where DuckDB keeps a database's write-ahead log."""
+    real = database.resolve()
+    return real.with_name(f"{real.name}.wal")
+
+
+def has_log(database: Path) -> bool:
+    """Tell whether commits are in the write-ahead log that are not in the database file."""
+    log = log_path(database)
+    return log.exists() and log.stat().st_size > 0
+
+
 @contextmanager
 def in_memory() -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a connection without a database file, to query Parquet."""

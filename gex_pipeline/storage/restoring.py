@@ -11,19 +11,12 @@ import duckdb
 
 from gex_pipeline.errors import BackupError, PermanentError
 from gex_pipeline.settings import Settings
-from gex_pipeline.storage.backup_files import Backup, find_backup, turn
-from gex_pipeline.storage.backups import (
-    LEASE_TIMEOUT_SECONDS,
-    Progress,
-    fold_log_in,
-    has_log,
-    log_path,
-    no_progress,
-    verify_found,
-)
+from gex_pipeline.storage.backup_files import Backup, Progress, find_backup, no_progress, turn
+from gex_pipeline.storage.backups import LEASE_TIMEOUT_SECONDS
 from gex_pipeline.storage.copying import clone_or_copy, read_back
 from gex_pipeline.storage.files import beside, sync
-from gex_pipeline.storage.lease import standstill
+from gex_pipeline.storage.lease import fold_log_in, has_log, log_path, standstill
+from gex_pipeline.storage.verifying import verify_found
 
 
 @dataclass(frozen=True)
@@ -66,6 +59,7 @@ def restore_backup(
     """
     target = to or settings.database_path
     folder = settings.database_backups_dir
+    find_backup(folder, name)
     _require_leave(target, force=force)
     with turn(folder):
         backup = verify_found(find_backup(folder, name), progress)
