@@ -85,7 +85,9 @@ def test_the_design_s_names_are_the_code_s() -> None:
 
 
 def test_every_command_is_in_the_readme() -> None:
-    commands = {command.callback.__name__ for command in command_line.registered_commands if command.callback}
+    commands = {
+        command.name or command.callback.__name__ for command in command_line.registered_commands if command.callback
+    }
     for group in command_line.registered_groups:
         instance = group.typer_instance
         assert instance is not None
