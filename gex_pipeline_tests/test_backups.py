@@ -360,6 +360,23 @@ def test_checksums_of_another_duckdb_are_not_compared(settings: Settings) -> Non
     assert verify_backup(settings).manifest.problems == []
 
 
+def test_on_a_full_disk_the_verdict_is_told_all_the_same(settings: Settings) -> None:
+    create_backup(settings, reason="test")
+    code = """
+import resource, sys
+from pathlib import Path
+from gex_pipeline.settings import load_settings
+from gex_pipeline.storage.verifying import verify_backup
+resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+print(verify_backup(load_settings(data_dir=Path(sys.argv[1]))).manifest.problems)
+"""
+    command = [sys.executable, "-c", code, str(settings.data_dir)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    assert "cannot be noted in its manifest: File too large" in done.stderr
+    assert len(list_backups(settings.database_backups_dir)) == 1
+
+
 def test_a_manifest_nobody_can_read_is_told_and_its_backup_stays(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:

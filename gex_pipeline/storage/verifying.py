@@ -1,6 +1,7 @@
 """Verifying a backup: what its file holds against what its manifest says."""
 
 import datetime as dt
+import logging
 from functools import partial
 
 import duckdb
@@ -12,6 +13,8 @@ from gex_pipeline.storage.backup_files import Backup, Progress, find_backup, no_
 from gex_pipeline.storage.contents import differences, opened, read_contents
 from gex_pipeline.storage.files import sha256_of
 
+logger = logging.getLogger(__name__)
+
 
 def verify_backup(settings: Settings, name: str | None = None, progress: Progress = no_progress) -> Backup:
     """Compare a backup, by default the newest, with its manifest and note the verdict there.
@@ -20,7 +23,7 @@ def verify_backup(settings: Settings, name: str | None = None, progress: Progres
         The backup with its new manifest, whose `problems` are empty when all is well.
 
     Raises:
-        BackupError: there is no such backup, it has no manifest, or the verdict cannot be written.
+        BackupError: there is no such backup, or it has no manifest.
     """
     folder = settings.database_backups_dir
     find_backup(folder, name)
@@ -29,15 +32,18 @@ def verify_backup(settings: Settings, name: str | None = None, progress: Progres
 
 
 def verify_found(backup: Backup, progress: Progress) -> Backup:
-    """Compare a backup with its manifest and note the verdict there; call it during one's turn."""
+    """Compare a backup with its manifest and note the verdict there; call it during one's turn.
+
+    On a full disk the verdict is only logged, so that a backup can still be restored to another one.
+    """
     problems = _examine(backup, progress)
     verified_at = None if problems else dt.datetime.now(dt.UTC)
     manifest = msgspec.structs.replace(backup.manifest, verified_at=verified_at, problems=problems)
     try:
         return write_manifest(backup.path, manifest)
     except OSError as error:
-        verdict = "; ".join(problems) or "it is sound"
-        raise BackupError(f"the verdict on {backup.path}, {verdict}, cannot be noted: {error.strerror}") from error
+        logger.warning("what was found of %s cannot be noted in its manifest: %s", backup.path, error.strerror)
+        return Backup(backup.path, manifest)
 
 
 def _examine(backup: Backup, progress: Progress) -> list[str]:
