@@ -13,6 +13,7 @@ from gex_pipeline.errors import GexError, MalformedFileError, PermanentError
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.history.staging import read_summary
 from gex_pipeline.settings import Settings
+from gex_pipeline.storage.backups import ensure_recent_backup
 from gex_pipeline.storage.lease import lease, transaction
 from gex_pipeline.storage.lineage import ImportCounts, next_import_id, record_import
 from gex_pipeline.storage.schema import ensure_schema
@@ -74,6 +75,7 @@ def record_attempt(settings: Settings, attempt: Attempt, status: str, errors: st
     partition = attempt.partition
     purpose = f"record that {partition.key} was {status}"
     try:
+        ensure_recent_backup(settings, reason="before its first use", lease_timeout_seconds=LEASE_TIMEOUT_SECONDS)
         with lease(settings.database_path, purpose=purpose, timeout_seconds=LEASE_TIMEOUT_SECONDS) as connection:
             ensure_schema(connection)
             with transaction(connection):

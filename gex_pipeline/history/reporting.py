@@ -15,7 +15,7 @@ from gex_pipeline.history.paths import Partition
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.lineage import imported_files
-from gex_pipeline.storage.schema import ensure_schema
+from gex_pipeline.storage.schema import has_table
 
 JOB_NAME = "gex_import"
 
@@ -34,8 +34,9 @@ def finished_files(settings: Settings, instance: dg.DagsterInstance) -> dict[str
     """
     if not settings.database_path.exists():
         return {}
-    with lease(settings.database_path, purpose="look up what is imported") as connection:
-        ensure_schema(connection)
+    with lease(settings.database_path, purpose="look up what is imported", read_only=True) as connection:
+        if not has_table(connection, "data_lineage"):
+            return {}  # a user's own file, which nothing has been imported into
         imported = {Partition(feed, date): hashes for (feed, date), hashes in imported_files(connection).items()}
     known = instance.get_materialized_partitions(dg.AssetKey("strikes_parquet"))
     return {
