@@ -30,7 +30,7 @@ def beside(path: Path) -> Iterator[Path]:
     What a killed process left behind for the same file is removed first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path)
+    remove_leftovers(path)
     temporary = path.with_name(_TEMPORARY.format(name=path.name, pid=os.getpid()))
     try:
         yield temporary
@@ -84,7 +84,8 @@ def keep_aside(path: Path, *, root: Path, backups_dir: Path) -> Path | None:
     return kept
 
 
-def _remove_leftovers(path: Path) -> None:
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of processes that died while publishing `path`, whose name may be a pattern."""
     for leftover in path.parent.glob(_TEMPORARY.format(name=path.name, pid="*")):
         pid = leftover.name.split(".")[-2]
         if pid.isdigit() and not _is_running(int(pid)):

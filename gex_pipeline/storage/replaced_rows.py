@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 
 from gex_pipeline.feeds import Feed
-from gex_pipeline.storage.files import publish
+from gex_pipeline.storage.files import publish, remove_leftovers
 from gex_pipeline.storage.lease import quoted
 from gex_pipeline.storage.snapshots import Overlap, is_differing
 
@@ -23,6 +23,7 @@ def keep_replaced(
     """
     directory = backups_dir / "replaced" / "gexbot" / feed.ticker / feed.endpoint
     name = f"{date:%Y%m%d}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S%f}Z"
+    remove_leftovers(directory / f"{date:%Y%m%d}-*.parquet")  # theirs had the name of another moment
     snapshots, strikes = (directory / f"{name}.{table}.parquet" for table in ("snapshots", "strikes"))
     for table, path in (("gex_snapshots", snapshots), ("gex_strikes", strikes)):
         with publish(path) as beside:
