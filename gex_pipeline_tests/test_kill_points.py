@@ -1,18 +1,14 @@
 """An import and a backup killed at every point where they change something durable, found by running them once."""
 
-import hashlib
 import json
 import os
-import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 from gex_pipeline.clock import epoch_ms
@@ -26,6 +22,7 @@ from gex_pipeline.storage.backups import create_backup, verify_backup
 from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.request_queue import announce
 from gex_pipeline.storage.schema import ensure_schema
+from gex_pipeline_tests.durable_state import State, files_of, rows_of, state_of
 from gex_pipeline_tests.kill_points import Forks, Order
 from gex_pipeline_tests.processes import is_running, wait_until
 from gex_pipeline_tests.records import import_records
@@ -37,24 +34,6 @@ SNAPSHOTS = {PARTITION: 80, LONG_DAY: 1001}
 STRIKES = 4
 TABLES: tuple[Table, Table] = ("snapshots", "strikes")
 AT_ONCE = 2
-_TIMED = re.compile(r"\d{8}T\d{6,}Z(-\d+)?")
-_EITHER_WAY = {".lock", ".holder"}
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What the database holds: the rows of both tables as they are, and the lineage without its times."""
-
-    stored: list[list[tuple[Any, ...]]]
-    lineage: list[tuple[Any, ...]]
-
-
-@dataclass(frozen=True)
-class State:
-    """Everything durable: rows, and files with a digest of their content; times in names are left out."""
-
-    rows: Rows
-    files: dict[str, set[str]]
 
 
 @dataclass(frozen=True)
@@ -149,41 +128,6 @@ def settings_of(folder: Path) -> Settings:
     return load_settings(data_dir=folder / "data", backup_keep=2)
 
 
-def rows_of(settings: Settings) -> Rows:
-    with lease(settings.database_path, purpose="look", timeout_seconds=10) as connection:
-        ensure_schema(connection)
-        stored = [
-            connection.execute(f"FROM {table} ORDER BY ALL").fetchall() for table in ("gex_snapshots", "gex_strikes")
-        ]
-        lineage = connection.execute(
-            "SELECT import_id, status, sha256, records_imported, strikes_imported, records_present, "
-            "records_differing, records_replaced FROM data_lineage ORDER BY import_id"
-        ).fetchall()
-    return Rows(stored, lineage)
-
-
-def files_of(folder: Path) -> dict[str, set[str]]:
-    """Return each file's content by its name; the database is compared by its rows, a backup by its manifest."""
-    files: dict[str, set[str]] = {}
-    for path in sorted((folder / "data").rglob("*")):
-        name = _TIMED.sub("TIME", str(path.relative_to(folder)))
-        if path.is_file() and path.suffix not in _EITHER_WAY:
-            files.setdefault(name, set()).add(content_of(path) if "database" not in name else "a backup")
-    del files["data/gex_data.db"]
-    return files
-
-
-def state_of(folder: Path) -> State:
-    return State(rows_of(settings_of(folder)), files_of(folder))
-
-
-def content_of(path: Path) -> str:
-    content = path.read_bytes()
-    if path.suffix == ".parquet":
-        content = repr(pq.read_table(path).to_pydict()).encode()
-    return hashlib.sha256(content).hexdigest()
-
-
 def run_to_the_end(forks: Forks, order: Order) -> list[str]:
     folder = Path(order.folder)
     process_id = forks.start(replace(order, stop_at=None))
@@ -205,7 +149,7 @@ def assert_all_or_nothing(folder: Path, scene: Scene) -> None:
     """Look at what a killed process left: rows as before or as after, published files with what one of them says."""
     settings = settings_of(folder)
     assert rows_of(settings) in (scene.before.rows, scene.after.rows)
-    for name, content in files_of(folder).items():
+    for name, content in files_of(settings).items():
         if name.endswith(".parquet") and not Path(name).name.startswith("."):
             assert content <= scene.before.files.get(name, set()) | scene.after.files[name], name
     for backup in list_backups(settings.database_backups_dir):
@@ -219,7 +163,7 @@ def assert_as_undisturbed(folder: Path, scene: Scene) -> None:
     assert rows.stored == expected.stored
     assert rows.lineage[: len(expected.lineage)] == expected.lineage
     assert [line[1] for line in rows.lineage[len(expected.lineage) :]] in ([], ["unchanged"])
-    assert files_of(folder) == scene.after.files
+    assert files_of(settings) == scene.after.files
     if settings.database_backups_dir.exists():
         assert verify_backup(settings).manifest.problems == []
 
@@ -236,7 +180,7 @@ def test_whatever_is_killed_at_any_of_its_points_has_done_all_or_nothing_and_the
     points = run_to_the_end(forks, order)
     for expected in task.passes:
         assert any(expected in point for point in points), points
-    scene = Scene(state_of(before), state_of(whole), points)
+    scene = Scene(state_of(settings_of(before)), state_of(settings_of(whole)), points)
 
     def kill_and_complete(number: int) -> None:
         folder = tmp_path / str(number)

@@ -14,6 +14,7 @@ from gex_pipeline.history.download import (
 )
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.settings import Settings
+from gex_pipeline.storage.disk import disk_errors
 from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.request_queue import find_announcement
 from gex_pipeline.storage.schema import ensure_schema, has_table
@@ -35,8 +36,14 @@ def obtain(settings: Settings, partition: Partition, progress: Progress) -> Obta
 
     Raises:
         SourceUnavailableError: none of these; the message says what to do.
-        DownloadInterruptedError: another attempt may help.
+        DownloadInterruptedError, DiskFullError: another attempt may help.
+        PermanentError: the folders cannot be written.
     """
+    with disk_errors(settings.source_dir):
+        return _obtain(settings, partition, progress)
+
+
+def _obtain(settings: Settings, partition: Partition, progress: Progress) -> Obtained:
     on_disk = find_source(settings, partition)
     announcement = _find_announcement(settings, partition)
     if on_disk and not (announcement and announcement[1] > on_disk.modified_at_ms):

@@ -13,9 +13,9 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from gex_pipeline.errors import MalformedFileError, RecordError
+from gex_pipeline.errors import MalformedFileError, RecordError, TransientError
 from gex_pipeline.feeds import Feed
 from gex_pipeline.formats.columns import PUBLISHED_STRIKES_SCHEMA, SNAPSHOTS_SCHEMA, STRIKES_SCHEMA, SnapshotColumns
 from gex_pipeline.formats.day_columns import read_day_columns
@@ -32,6 +32,7 @@ from gex_pipeline.formats.history_file import (
 from gex_pipeline.history.download import SourceFile
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.settings import Settings
+from gex_pipeline.storage.disk import disk_errors
 from gex_pipeline.storage.files import publish
 from gex_pipeline.storage.quarantine import BadRecord, history_quarantine_path, write_quarantine
 
@@ -96,6 +97,7 @@ def stage(settings: Settings, partition: Partition, source: SourceFile) -> Stage
 
     Raises:
         MalformedFileError: it is not a whole document of snapshots; nothing is staged.
+        DiskFullError: there is no room; the staged files that were there are there.
     """
     split, strikes_schema = split_array, PUBLISHED_STRIKES_SCHEMA
     with staging_lock(settings, partition), _mapped(source.path, settings.staging_path) as document:
@@ -108,11 +110,26 @@ def stage(settings: Settings, partition: Partition, source: SourceFile) -> Stage
                 strikes_schema = STRIKES_SCHEMA
 
 
-def staging_lock(settings: Settings, partition: Partition) -> FileLock:
-    """Return the lock that keeps a partition's staged files as they are, for one run at a time."""
+@contextmanager
+def staging_lock(settings: Settings, partition: Partition) -> Iterator[None]:
+    """Keep a partition's staged files as they are, for one run at a time.
+
+    Raises:
+        TransientError: another run kept them for ten minutes.
+        DiskFullError, PermanentError: the folder cannot be written.
+    """
     directory = partition.staged(settings, "snapshots").parent
-    directory.mkdir(parents=True, exist_ok=True)
-    return FileLock(directory / f".{partition.date:%Y%m%d}.lock", timeout=LOCK_SECONDS)
+    lock = FileLock(directory / f".{partition.date:%Y%m%d}.lock", timeout=LOCK_SECONDS)
+    try:
+        with disk_errors(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+    except Timeout as error:
+        raise TransientError(f"another run has been at {partition.key} for {LOCK_SECONDS:g} s; try again") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _stage(
@@ -285,6 +302,7 @@ def _mapped(path: Path, scratch: Path) -> Iterator[mmap.mmap]:
     with ExitStack() as stack:
         plain: IO[bytes]
         if is_gzip(path):
+            stack.enter_context(disk_errors(scratch))
             scratch.mkdir(parents=True, exist_ok=True)
             plain = stack.enter_context(tempfile.TemporaryFile(dir=scratch))
             decompress(path, plain)
