@@ -39,6 +39,10 @@ class MalformedFileError(PermanentError):
     """A history file is not a whole document of snapshots."""
 
 
+class DamagedDatabaseError(PermanentError):
+    """The database file is not what DuckDB wrote, or was written by a later DuckDB."""
+
+
 class BackupError(PermanentError):
     """A backup could not be made or restored, or is not what its manifest says."""
 

@@ -13,6 +13,7 @@ from gex_pipeline.history.attempts import Attempt, record_attempt
 from gex_pipeline.history.importing import LEASE_TIMEOUT_SECONDS
 from gex_pipeline.history.partitions import PARTITIONS
 from gex_pipeline.history.paths import Partition
+from gex_pipeline.history.staging import damage_told
 from gex_pipeline.history.verdicts import Subject, Verdict
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.lease import in_memory, lease
@@ -123,7 +124,9 @@ def judge(checks: tuple[Check, ...], settings: Settings, partition: Partition) -
     )
     with reading as connection:
         for check in checks:
-            yield check, check.judge(Subject(settings, partition, connection))
+            with damage_told(settings, partition):
+                verdict = check.judge(Subject(settings, partition, connection))
+            yield check, verdict
 
 
 def _checks(name: str, checks: tuple[Check, ...], pool: str | None = None) -> dg.AssetChecksDefinition:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.errors import DiskFullError, MalformedFileError
 from gex_pipeline.history.paths import Partition, Table
-from gex_pipeline.history.staging import StagedSummary, read_summary
+from gex_pipeline.history.staging import StagedSummary, damage_told, read_summary
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.backups import create_backup, ensure_recent_backup
 from gex_pipeline.storage.conflicts import conflicts_path, write_conflicts
@@ -103,7 +103,10 @@ def import_staged(
         create_backup(settings, reason=f"before the replacement of {partition.key}")
     else:
         ensure_recent_backup(settings, reason=f"before the import of {partition.key}")
-    with lease(settings.database_path, purpose=purpose, timeout_seconds=LEASE_TIMEOUT_SECONDS) as connection:
+    with (
+        damage_told(settings, partition),
+        lease(settings.database_path, purpose=purpose, timeout_seconds=LEASE_TIMEOUT_SECONDS) as connection,
+    ):
         started = time.monotonic()
         ensure_schema(connection)
         with transaction(connection):

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
+import duckdb
 import msgspec
 import numpy as np
 import pyarrow as pa
@@ -167,6 +168,26 @@ def read_summary(path: Path) -> StagedSummary:
         return msgspec.json.decode(pq.read_metadata(path).metadata[SUMMARY_KEY], type=StagedSummary)
     except (OSError, KeyError, TypeError, pa.ArrowInvalid, msgspec.DecodeError) as error:
         raise MalformedFileError(f"{path} holds no staged rows; materialize staged_snapshots first") from error
+
+
+@contextmanager
+def damage_told(settings: Settings, partition: Partition) -> Iterator[None]:
+    """Say which staged file is damaged when that is why the block fails; every other error passes.
+
+    Raises:
+        MalformedFileError: one is; staging it again puts that right.
+    """
+    try:
+        yield
+    except (OSError, duckdb.Error, pa.ArrowException) as error:
+        for path in (partition.staged(settings, "snapshots"), partition.staged(settings, "strikes")):
+            try:
+                pq.read_table(path)
+            except (OSError, pa.ArrowException) as damage:
+                raise MalformedFileError(
+                    f"{path} cannot be read, {str(damage).splitlines()[0]}; materialize staged_snapshots again"
+                ) from error
+        raise
 
 
 class _Intake:

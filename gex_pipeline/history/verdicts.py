@@ -13,7 +13,7 @@ from gex_pipeline.formats.columns import SNAPSHOTS_SCHEMA, STRIKES_SCHEMA
 from gex_pipeline.history.content import Content, parquet_content, stored_content
 from gex_pipeline.history.exporting import PARQUET_COLUMNS
 from gex_pipeline.history.paths import Partition, Table
-from gex_pipeline.history.staging import read_summary
+from gex_pipeline.history.staging import damage_told, read_summary
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.lease import fetch_row, in_memory, quoted
 from gex_pipeline.storage.lineage import import_ids
@@ -127,7 +127,7 @@ def require_sound(settings: Settings, partition: Partition) -> None:
         PermanentError: another run has put other rows there since they were checked, and those do not pass.
     """
     read_summary(partition.staged(settings, "snapshots"))
-    with in_memory() as connection:
+    with damage_told(settings, partition), in_memory() as connection:
         subject = Subject(settings, partition, connection)
         judged = [
             staged_schema(subject, "snapshots"),
@@ -198,7 +198,15 @@ def stored_strikes_belong(subject: Subject) -> Verdict:
 def published_matches_stored(subject: Subject, table: Table) -> Verdict:
     """The Parquet file holds what the database holds of this day: as many rows, with the same content."""
     columns = PARQUET_COLUMNS[table]
-    published = parquet_content(subject.partition.published(subject.settings, table), columns)
+    path = subject.partition.published(subject.settings, table)
+    try:
+        published = parquet_content(path, columns)
+    except duckdb.Error as error:
+        return Verdict(
+            False,
+            f"{path} cannot be read, {str(error).splitlines()[0]}; materialize {table}_parquet again, "
+            "which keeps the file aside",
+        )
     stored = stored_content(subject.connection, subject.partition, table, columns)
     return Verdict(
         published == stored,

@@ -17,7 +17,7 @@ from pathlib import Path
 import duckdb
 import msgspec
 
-from gex_pipeline.errors import BackupError, DiskFullError, PermanentError, TransientError
+from gex_pipeline.errors import BackupError, DamagedDatabaseError, DiskFullError, PermanentError, TransientError
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.backup_files import (
     Backup,
@@ -156,7 +156,7 @@ def _create(settings: Settings, reason: str, progress: Progress, lease_timeout_s
     try:
         remove_unfinished(folder)
         backup = _publish(settings.database_path, folder, reason, progress, lease_timeout_seconds)
-    except BackupError as error:
+    except (BackupError, DamagedDatabaseError) as error:
         raise BackupError(f"the database was not backed up: {error}") from error
     except DiskFullError as error:
         raise DiskFullError(f"the database was not backed up: {error}; {MAKE_ROOM}") from error
