@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 
+from gex_pipeline.clock import epoch_ms
 from gex_pipeline.errors import SourceUnavailableError
 from gex_pipeline.history.download import (
     Progress,
@@ -46,7 +47,7 @@ def obtain(settings: Settings, partition: Partition, progress: Progress) -> Obta
 def _obtain(settings: Settings, partition: Partition, progress: Progress) -> Obtained:
     on_disk = find_source(settings, partition)
     announcement = _find_announcement(settings, partition)
-    if on_disk and not (announcement and announcement[1] > on_disk.modified_at_ms):
+    if on_disk and not (announcement and _is_older(on_disk, announcement[1])):
         return Obtained(on_disk, "already downloaded")
     try:
         if announcement is not None:
@@ -65,6 +66,12 @@ def _obtain(settings: Settings, partition: Partition, progress: Progress) -> Obt
         f"there is no history file for {partition.key}: announce its URL with POST /gex_history_url, "
         f"set GEXBOT_API_KEY, or put the file at {place}.json"
     )
+
+
+def _is_older(file: SourceFile, announced_at_ms: int) -> bool:
+    """Tell whether a file was announced since; a time in the future, of a clock that was set back, tells nothing."""
+    modified_at_ms = file.modified_at_ms
+    return modified_at_ms < announced_at_ms or (modified_at_ms != announced_at_ms and modified_at_ms > epoch_ms())
 
 
 def _fetch_announced(
