@@ -1,6 +1,8 @@
 """Staging: one history file parsed into two Parquet files in bounded memory, bad records to quarantine."""
 
+import hashlib
 import mmap
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -99,9 +101,10 @@ def stage(settings: Settings, partition: Partition, source: SourceFile) -> Stage
     Raises:
         MalformedFileError: it is not a whole document of snapshots; nothing is staged.
         DiskFullError: there is no room; the staged files that were there are there.
+        TransientError: another run has put another file in its place.
     """
     split, strikes_schema = split_array, PUBLISHED_STRIKES_SCHEMA
-    with staging_lock(settings, partition), _mapped(source.path, settings.staging_path) as document:
+    with staging_lock(settings, partition), _mapped(source, settings.staging_path) as document:
         while True:
             try:
                 return _stage(settings, partition, source, split(document), strikes_schema)
@@ -318,18 +321,22 @@ class _ParquetPair:
 
 
 @contextmanager
-def _mapped(path: Path, scratch: Path) -> Iterator[mmap.mmap]:
+def _mapped(source: SourceFile, scratch: Path) -> Iterator[mmap.mmap]:
     """Map the plain bytes of a file into memory, decompressing them to a scratch file first where needed."""
+    path = source.path
     with ExitStack() as stack:
-        plain: IO[bytes]
+        file = stack.enter_context(path.open("rb"))
+        is_known = hashlib.file_digest(file, "sha256").hexdigest() == source.sha256
+        plain: IO[bytes] = file
         if is_gzip(path):
             stack.enter_context(disk_errors(scratch))
             scratch.mkdir(parents=True, exist_ok=True)
             plain = stack.enter_context(tempfile.TemporaryFile(dir=scratch))
             decompress(path, plain)
             plain.flush()
-        else:
-            plain = stack.enter_context(path.open("rb"))
+        # Another run's download takes over the name: what was read under it is then not what is recorded.
+        if not is_known or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            raise TransientError(f"{path.name} has been replaced by another file meanwhile; try again")
         if plain.seek(0, 2) == 0:
             raise MalformedFileError(f"{path.name} is empty; download it again")
         yield mmap.mmap(plain.fileno(), 0, access=mmap.ACCESS_READ)
