@@ -29,7 +29,7 @@ from gex_pipeline.history.staging import stage
 from gex_pipeline.settings import Settings, load_settings
 from gex_pipeline.storage import lease
 from gex_pipeline.storage.backups import create_backup
-from gex_pipeline_tests.processes import clean_environment
+from gex_pipeline_tests.processes import clean_environment, is_running, wait_until
 
 _CHANGING_SQL = re.compile(
     r"BEGIN|COMMIT|ROLLBACK|INSERT|DELETE FROM gex|UPDATE|CREATE (?!OR REPLACE TEMP)|ALTER|COPY|CHECKPOINT"
@@ -43,7 +43,7 @@ class Order:
     """What a process shall do.
 
     Attributes:
-        folder: holds the data folder `data`; the process leaves `outcome` and `points` there.
+        folder: holds the data folder `data`; the process leaves there what became of it.
         host: that history may be fetched from.
         partition: its key.
         task: a whole import, one that replaces, or a backup.
@@ -55,6 +55,14 @@ class Order:
     partition: str
     task: str
     stop_at: int | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a process: `done` or its traceback, and the points that it passed."""
+
+    outcome: str
+    points: list[str]
 
 
 class Forks:
@@ -80,6 +88,11 @@ class Forks:
             self._process.stdin.flush()
             return int(self._read())
 
+    def wait(self, order: Order, process_id: int) -> Done:
+        """Wait for a process to end by itself."""
+        wait_until(lambda: not is_running(process_id), 60)
+        return Done(**json.loads(outcome_path(order, process_id).read_text()))
+
     def stop(self) -> None:
         """End it with all its children."""
         os.killpg(self._process.pid, signal.SIGKILL)
@@ -88,6 +101,11 @@ class Forks:
     def _read(self) -> str:
         assert self._process.stdout is not None
         return self._process.stdout.readline()
+
+
+def outcome_path(order: Order, process_id: int) -> Path:
+    """Return where a process says what became of it."""
+    return Path(order.folder, f"outcome-{process_id}")
 
 
 class _Points:
@@ -203,9 +221,8 @@ def _obey(order: Order) -> None:
         _run(order)
     except BaseException:  # noqa: BLE001 - whatever it was, the test shows it
         outcome = traceback.format_exc()
-    order_folder = Path(order.folder)
-    (order_folder / "points").write_text(json.dumps(points.passed))
-    (order_folder / "outcome").write_text(outcome)
+    done = Done(outcome, points.passed)
+    outcome_path(order, os.getpid()).write_text(json.dumps(asdict(done)))
 
 
 def _serve() -> None:

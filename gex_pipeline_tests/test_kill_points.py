@@ -129,12 +129,10 @@ def settings_of(folder: Path) -> Settings:
 
 
 def run_to_the_end(forks: Forks, order: Order) -> list[str]:
-    folder = Path(order.folder)
-    process_id = forks.start(replace(order, stop_at=None))
-    wait_until(lambda: not is_running(process_id), 60)
-    assert (folder / "outcome").read_text() == "done", (folder / "outcome").read_text()
-    points: list[str] = json.loads((folder / "points").read_text())
-    return points
+    whole = replace(order, stop_at=None)
+    done = forks.wait(whole, forks.start(whole))
+    assert done.outcome == "done", done.outcome
+    return done.points
 
 
 def kill_at(point: int, forks: Forks, order: Order) -> None:
