@@ -19,6 +19,10 @@ class LeaseTimeoutError(TransientError):
     """The database file was held by somebody else for longer than the caller would wait."""
 
 
+class DiskFullError(TransientError):
+    """There is no room on a disk; there may be when somebody has freed some."""
+
+
 class JournalUnavailableError(TransientError):
     """A record could not be made durable; it must not be acknowledged."""
 
@@ -33,6 +37,10 @@ class SourceUnavailableError(PermanentError):
 
 class MalformedFileError(PermanentError):
     """A history file is not a whole document of snapshots."""
+
+
+class DamagedDatabaseError(PermanentError):
+    """The database file is not what DuckDB wrote, or was written by a later DuckDB."""
 
 
 class BackupError(PermanentError):

@@ -16,6 +16,7 @@ import pytest
 
 from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.schema import ensure_schema
+from gex_pipeline_tests.small_disk import own_mounts
 
 Received = list[dict[str, Any]]
 
@@ -23,6 +24,24 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # DuckDB's binding prints a report of leaks when an interpreter is torn down while its types are still
     # referenced, as pytest's own records do. A worker has reported its results by then and just ends.
     atexit.register(os._exit, 0)
+
+
+NEED_A_DISK_OF_THEIR_OWN = ("test_full_disk.py", "test_read_only.py")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests that mount a small disk where nobody may."""
+    left_out = [item for item in items if item.path.name in NEED_A_DISK_OF_THEIR_OWN and own_mounts() is None]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was left out."""
+    if own_mounts() is None:
+        left_out = " and ".join(NEED_A_DISK_OF_THEIR_OWN)
+        terminalreporter.write_line(f"left out, because this system lets no process mount a disk: {left_out}")
 
 
 @pytest.fixture

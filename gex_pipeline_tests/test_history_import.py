@@ -31,6 +31,7 @@ from gex_pipeline.journal import encode_record, name_journal, segment_path
 from gex_pipeline.loader.loading import Loader
 from gex_pipeline.settings import load_settings
 from gex_pipeline.storage.backup_files import list_backups
+from gex_pipeline.storage.files import sha256_of
 from gex_pipeline.storage.lease import lease, transaction
 from gex_pipeline.storage.request_queue import announce, find_request
 from gex_pipeline.storage.schema import ensure_schema
@@ -853,7 +854,7 @@ def test_rows_that_another_run_staged_after_the_checks_are_judged_before_they_ar
     assert world.run(ZERO, "history_file", "staged_snapshots", "staged_strikes").success
     wrong_day = world.gexbot.directory / "other.json"
     write_history_file(wrong_day, Session(feed=ZERO.feed, date=NEXT_DAY.date, snapshots=20, strikes=3))
-    stage(world.settings, ZERO, SourceFile(wrong_day, "0" * 64))
+    stage(world.settings, ZERO, SourceFile(wrong_day, sha256_of(wrong_day)))
     result = world.run(ZERO, "gex_snapshots", "gex_strikes")
     assert not result.success
     assert "do not pass their checks" in failure(result)

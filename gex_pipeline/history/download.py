@@ -17,11 +17,12 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
-from gex_pipeline.errors import DownloadInterruptedError, PermanentError, SourceUnavailableError
+from gex_pipeline.errors import DiskFullError, DownloadInterruptedError, PermanentError, SourceUnavailableError
 from gex_pipeline.formats.history_file import is_gzip
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.hosts import is_allowed_host
 from gex_pipeline.settings import LOOPBACK_HOSTS, Settings
+from gex_pipeline.storage.disk import disk_errors
 from gex_pipeline.storage.files import keep_aside, link_or_copy, sha256_of, sync, write_whole
 
 MAX_DOWNLOAD_BYTES = 2 * 1024**3
@@ -113,6 +114,7 @@ def download(settings: Settings, partition: Partition, url: str, progress: Progr
         progress: told (bytes so far, bytes in all or None) from time to time.
 
     Raises:
+        DiskFullError: there is no room, and what came so far is removed.
         DownloadInterruptedError: another attempt may help, and resumes where this one ended if the host allows.
         SourceUnavailableError: the host refuses, or does not have it.
         PermanentError: the URL leads to a host that is not allowed, or the file is too large.
@@ -123,7 +125,13 @@ def download(settings: Settings, partition: Partition, url: str, progress: Progr
     # Two runs of one partition take turns; the second then finds the finished file of the first.
     with FileLock(partial.with_suffix(".lock")), _session() as session:
         try:
-            _fetch(session, settings.history_hosts, url, partial, progress)
+            with disk_errors(partial.parent):
+                _fetch(session, settings.history_hosts, url, partial, progress)
+        except DiskFullError:
+            # The rest of the system needs the room more than a resumed download.
+            for path in (partial.with_suffix(".etag"), partial):
+                path.unlink(missing_ok=True)
+            raise
         except (requests.RequestException, HTTPError, TimeoutError) as error:
             raise _interrupted(error, url) from None
         return _finish(settings, partial, target)

@@ -9,12 +9,13 @@ import duckdb
 import pyarrow.parquet as pq
 
 from gex_pipeline.clock import epoch_ms
-from gex_pipeline.errors import MalformedFileError
+from gex_pipeline.errors import DiskFullError, MalformedFileError
 from gex_pipeline.history.paths import Partition, Table
-from gex_pipeline.history.staging import StagedSummary, read_summary
+from gex_pipeline.history.staging import StagedSummary, damage_told, read_summary
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.backups import create_backup, ensure_recent_backup
 from gex_pipeline.storage.conflicts import conflicts_path, write_conflicts
+from gex_pipeline.storage.disk import require_room
 from gex_pipeline.storage.lease import lease, quoted, transaction
 from gex_pipeline.storage.lineage import ImportCounts, find_import, next_import_id, record_import
 from gex_pipeline.storage.replaced_rows import keep_replaced
@@ -28,6 +29,8 @@ from gex_pipeline.storage.snapshots import (
 )
 
 LEASE_TIMEOUT_SECONDS = 300.0
+# What a row takes in memory, more than it ever takes in the database.
+_SNAPSHOT_BYTES, _STRIKE_BYTES = 512, 128
 _COLUMNS: dict[Table, tuple[str, ...]] = {"snapshots": SNAPSHOT_COLUMNS, "strikes": STRIKE_COLUMNS}
 
 
@@ -82,6 +85,7 @@ def import_staged(
         MalformedFileError: nothing is staged, or the two staged files are of different history files.
         LeaseTimeoutError: the database stayed busy.
         BackupError: a backup was due and could not be made; nothing was changed.
+        DiskFullError: the disk has too little room, or was filled meanwhile; nothing was changed.
     """
     started_at_ms = epoch_ms()
     summary, other = (read_summary(partition.staged(settings, table)) for table in _COLUMNS)
@@ -94,11 +98,15 @@ def import_staged(
     report = conflicts_path(settings.conflicts_dir, feed, date, summary.sha256)
     replaced_rows: tuple[Path, ...] = ()
     purpose = f"import {partition.key}"
+    _require_room(settings.database_path, summary)
     if replace and settings.database_path.exists():
         create_backup(settings, reason=f"before the replacement of {partition.key}")
     else:
         ensure_recent_backup(settings, reason=f"before the import of {partition.key}")
-    with lease(settings.database_path, purpose=purpose, timeout_seconds=LEASE_TIMEOUT_SECONDS) as connection:
+    with (
+        damage_told(settings, partition),
+        lease(settings.database_path, purpose=purpose, timeout_seconds=LEASE_TIMEOUT_SECONDS) as connection,
+    ):
         started = time.monotonic()
         ensure_schema(connection)
         with transaction(connection):
@@ -136,6 +144,16 @@ def import_staged(
         summary,
         held,
     )
+
+
+def _require_room(database: Path, summary: StagedSummary) -> None:
+    """Refuse before anything is written what may fill the disk; the file keeps what a failed transaction took."""
+    database.parent.mkdir(parents=True, exist_ok=True)
+    size_bytes = summary.snapshots * _SNAPSHOT_BYTES + summary.strikes * _STRIKE_BYTES
+    try:
+        require_room(database.parent, size_bytes, f"importing {summary.source} into {database}")
+    except DiskFullError as error:
+        raise DiskFullError(f"{error}; free space there and try again; nothing was changed") from error
 
 
 def staged_rows(settings: Settings, partition: Partition, table: Table) -> str:

@@ -8,7 +8,7 @@ from gex_pipeline.errors import PermanentError
 from gex_pipeline.history import verdicts
 from gex_pipeline.history.importing import LEASE_TIMEOUT_SECONDS
 from gex_pipeline.history.paths import Partition
-from gex_pipeline.history.staging import read_summary
+from gex_pipeline.history.staging import damage_told, read_summary
 from gex_pipeline.history.verdicts import Subject, Verdict
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.lease import in_memory, lease
@@ -111,7 +111,7 @@ def judge(checks: tuple[Check, ...], settings: Settings, partition: Partition) -
         if checks is STAGED
         else lease(settings.database_path, purpose=purpose, timeout_seconds=LEASE_TIMEOUT_SECONDS, read_only=True)
     )
-    with reading as connection:
+    with damage_told(settings, partition), reading as connection:
         return [check.judge(Subject(settings, partition, connection)) for check in checks]
 
 

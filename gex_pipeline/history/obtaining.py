@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 
+from gex_pipeline.clock import epoch_ms
 from gex_pipeline.errors import SourceUnavailableError
 from gex_pipeline.history.download import (
     Progress,
@@ -14,6 +15,7 @@ from gex_pipeline.history.download import (
 )
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.settings import Settings
+from gex_pipeline.storage.disk import disk_errors
 from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.request_queue import find_announcement
 from gex_pipeline.storage.schema import ensure_schema, has_table
@@ -35,11 +37,17 @@ def obtain(settings: Settings, partition: Partition, progress: Progress) -> Obta
 
     Raises:
         SourceUnavailableError: none of these; the message says what to do.
-        DownloadInterruptedError: another attempt may help.
+        DownloadInterruptedError, DiskFullError: another attempt may help.
+        PermanentError: the folders cannot be written.
     """
+    with disk_errors(settings.source_dir):
+        return _obtain(settings, partition, progress)
+
+
+def _obtain(settings: Settings, partition: Partition, progress: Progress) -> Obtained:
     on_disk = find_source(settings, partition)
     announcement = _find_announcement(settings, partition)
-    if on_disk and not (announcement and announcement[1] > on_disk.modified_at_ms):
+    if on_disk and not (announcement and _is_older(on_disk, announcement[1])):
         return Obtained(on_disk, "already downloaded")
     try:
         if announcement is not None:
@@ -58,6 +66,12 @@ def obtain(settings: Settings, partition: Partition, progress: Progress) -> Obta
         f"there is no history file for {partition.key}: announce its URL with POST /gex_history_url, "
         f"set GEXBOT_API_KEY, or put the file at {place}.json"
     )
+
+
+def _is_older(file: SourceFile, announced_at_ms: int) -> bool:
+    """Tell whether a file was announced since; a time in the future, of a clock that was set back, tells nothing."""
+    modified_at_ms = file.modified_at_ms
+    return modified_at_ms < announced_at_ms or (modified_at_ms != announced_at_ms and modified_at_ms > epoch_ms())
 
 
 def _fetch_announced(

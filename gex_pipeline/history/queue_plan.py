@@ -49,7 +49,7 @@ class Plan:
 
 
 def plan_tick(requests: Sequence[Request], runs: Mapping[int, RunState], *, max_attempts: int, now_ms: int) -> Plan:
-    """Decide what happens to the open requests.
+    """Decide what happens to the open requests. A time in the future is of a clock that was set back: nobody waits.
 
     Args:
         requests: the pending and started ones.
@@ -73,14 +73,15 @@ def _plan_pending(plan: Plan, request: Request, now_ms: int) -> None:
         plan.failed.append(Failed(request, error, None, try_again=False))
         return
     pause_ms = FIRST_RETRY_MS * 2 ** (request.attempts - 1) if request.attempts else 0
-    if request.finished_at is None or now_ms >= request.finished_at + pause_ms:
+    if request.finished_at is None or not request.finished_at <= now_ms < request.finished_at + pause_ms:
         plan.launch.append(request)
 
 
 def _plan_started(plan: Plan, request: Request, run: RunState | None, max_attempts: int, now_ms: int) -> None:
     may_try_again = request.attempts < max_attempts
     if run is None:
-        if now_ms - (request.started_at or 0) > LOST_AFTER_MS:
+        started_at_ms = request.started_at or 0
+        if not started_at_ms <= now_ms <= started_at_ms + LOST_AFTER_MS:
             plan.failed.append(Failed(request, "the run was never launched", None, try_again=may_try_again))
     elif run.outcome == "running":
         if request.run_id != run.run_id:

@@ -1,6 +1,8 @@
 """Staging: one history file parsed into two Parquet files in bounded memory, bad records to quarantine."""
 
+import hashlib
 import mmap
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,13 +11,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
+import duckdb
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from gex_pipeline.errors import MalformedFileError, RecordError
+from gex_pipeline.errors import MalformedFileError, RecordError, TransientError
 from gex_pipeline.feeds import Feed
 from gex_pipeline.formats.columns import PUBLISHED_STRIKES_SCHEMA, SNAPSHOTS_SCHEMA, STRIKES_SCHEMA, SnapshotColumns
 from gex_pipeline.formats.day_columns import read_day_columns
@@ -32,6 +35,7 @@ from gex_pipeline.formats.history_file import (
 from gex_pipeline.history.download import SourceFile
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.settings import Settings
+from gex_pipeline.storage.disk import disk_errors
 from gex_pipeline.storage.files import publish
 from gex_pipeline.storage.quarantine import BadRecord, history_quarantine_path, write_quarantine
 
@@ -96,9 +100,11 @@ def stage(settings: Settings, partition: Partition, source: SourceFile) -> Stage
 
     Raises:
         MalformedFileError: it is not a whole document of snapshots; nothing is staged.
+        DiskFullError: there is no room; the staged files that were there are there.
+        TransientError: another run has put another file in its place.
     """
     split, strikes_schema = split_array, PUBLISHED_STRIKES_SCHEMA
-    with staging_lock(settings, partition), _mapped(source.path, settings.staging_path) as document:
+    with staging_lock(settings, partition), _mapped(source, settings.staging_path) as document:
         while True:
             try:
                 return _stage(settings, partition, source, split(document), strikes_schema)
@@ -108,11 +114,26 @@ def stage(settings: Settings, partition: Partition, source: SourceFile) -> Stage
                 strikes_schema = STRIKES_SCHEMA
 
 
-def staging_lock(settings: Settings, partition: Partition) -> FileLock:
-    """Return the lock that keeps a partition's staged files as they are, for one run at a time."""
+@contextmanager
+def staging_lock(settings: Settings, partition: Partition) -> Iterator[None]:
+    """Keep a partition's staged files as they are, for one run at a time.
+
+    Raises:
+        TransientError: another run kept them for ten minutes.
+        DiskFullError, PermanentError: the folder cannot be written.
+    """
     directory = partition.staged(settings, "snapshots").parent
-    directory.mkdir(parents=True, exist_ok=True)
-    return FileLock(directory / f".{partition.date:%Y%m%d}.lock", timeout=LOCK_SECONDS)
+    lock = FileLock(directory / f".{partition.date:%Y%m%d}.lock", timeout=LOCK_SECONDS)
+    try:
+        with disk_errors(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+    except Timeout as error:
+        raise TransientError(f"another run has been at {partition.key} for {LOCK_SECONDS:g} s; try again") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _stage(
@@ -150,6 +171,26 @@ def read_summary(path: Path) -> StagedSummary:
         return msgspec.json.decode(pq.read_metadata(path).metadata[SUMMARY_KEY], type=StagedSummary)
     except (OSError, KeyError, TypeError, pa.ArrowInvalid, msgspec.DecodeError) as error:
         raise MalformedFileError(f"{path} holds no staged rows; materialize staged_snapshots first") from error
+
+
+@contextmanager
+def damage_told(settings: Settings, partition: Partition) -> Iterator[None]:
+    """Say which staged file is damaged when that is why the block fails; every other error passes.
+
+    Raises:
+        MalformedFileError: one is; staging it again puts that right.
+    """
+    try:
+        yield
+    except (OSError, duckdb.Error, pa.ArrowException) as error:
+        for path in (partition.staged(settings, "snapshots"), partition.staged(settings, "strikes")):
+            try:
+                pq.read_table(path)
+            except (OSError, pa.ArrowException) as damage:
+                raise MalformedFileError(
+                    f"{path} cannot be read, {str(damage).splitlines()[0]}; materialize staged_snapshots again"
+                ) from error
+        raise
 
 
 class _Intake:
@@ -280,17 +321,22 @@ class _ParquetPair:
 
 
 @contextmanager
-def _mapped(path: Path, scratch: Path) -> Iterator[mmap.mmap]:
+def _mapped(source: SourceFile, scratch: Path) -> Iterator[mmap.mmap]:
     """Map the plain bytes of a file into memory, decompressing them to a scratch file first where needed."""
+    path = source.path
     with ExitStack() as stack:
-        plain: IO[bytes]
+        file = stack.enter_context(path.open("rb"))
+        is_known = hashlib.file_digest(file, "sha256").hexdigest() == source.sha256
+        plain: IO[bytes] = file
         if is_gzip(path):
+            stack.enter_context(disk_errors(scratch))
             scratch.mkdir(parents=True, exist_ok=True)
             plain = stack.enter_context(tempfile.TemporaryFile(dir=scratch))
             decompress(path, plain)
             plain.flush()
-        else:
-            plain = stack.enter_context(path.open("rb"))
+        # Another run's download takes over the name: what was read under it is then not what is recorded.
+        if not is_known or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            raise TransientError(f"{path.name} has been replaced by another file meanwhile; try again")
         if plain.seek(0, 2) == 0:
             raise MalformedFileError(f"{path.name} is empty; download it again")
         yield mmap.mmap(plain.fileno(), 0, access=mmap.ACCESS_READ)

@@ -175,7 +175,15 @@ def stored_strikes_belong(subject: Subject) -> Verdict:
 def published_matches_stored(subject: Subject, table: Table) -> Verdict:
     """The Parquet file holds what the database holds of this day: as many rows, with the same content."""
     columns = PARQUET_COLUMNS[table]
-    published = parquet_content(subject.partition.published(subject.settings, table), columns)
+    path = subject.partition.published(subject.settings, table)
+    try:
+        published = parquet_content(path, columns)
+    except duckdb.Error as error:
+        return Verdict(
+            False,
+            f"{path} cannot be read, {str(error).splitlines()[0]}; materialize {table}_parquet again, "
+            "which keeps the file aside",
+        )
     stored = stored_content(subject.connection, subject.partition, table, columns)
     return Verdict(
         published == stored,

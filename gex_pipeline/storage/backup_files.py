@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from gex_pipeline.errors import BackupError, TransientError
 from gex_pipeline.storage.contents import TableContent
+from gex_pipeline.storage.disk import disk_errors
 from gex_pipeline.storage.files import write_whole
 
 TURN_TIMEOUT_SECONDS = 1800.0
@@ -85,12 +86,14 @@ def turn(folder: Path) -> Iterator[None]:
 
     Raises:
         TransientError: another process was at it for half an hour.
-        BackupError: the folder cannot be made or written.
+        DiskFullError: the disk is full.
+        PermanentError: the folder cannot be made or written.
     """
     lock = FileLock(folder / ".lock")
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock.acquire(timeout=TURN_TIMEOUT_SECONDS)
+        with disk_errors(folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock.acquire(timeout=TURN_TIMEOUT_SECONDS)
     except Timeout as error:
         raise TransientError(
             f"another process has been at work in {folder} for {TURN_TIMEOUT_SECONDS / 60:g} minutes"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 
-from gex_pipeline.errors import BackupError, PermanentError, TransientError
+from gex_pipeline.errors import BackupError, DamagedDatabaseError, DiskFullError, PermanentError, TransientError
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.backup_files import (
     Backup,
@@ -69,6 +69,7 @@ def create_backup(
 
     Raises:
         BackupError: no backup was made, and nothing is left of it; the message says what to do.
+        DiskFullError: the same, for want of room.
         PermanentError: there is no database, or it cannot be opened.
         LeaseTimeoutError: the database stayed busy.
         TransientError: another process makes backups, or writes the database, without end.
@@ -109,8 +110,10 @@ def _create(settings: Settings, reason: str, progress: Progress, lease_timeout_s
     try:
         remove_unfinished(folder)
         backup = _publish(settings.database_path, folder, reason, progress, lease_timeout_seconds)
-    except BackupError as error:
+    except (BackupError, DamagedDatabaseError) as error:
         raise BackupError(f"the database was not backed up: {error}") from error
+    except DiskFullError as error:
+        raise DiskFullError(f"the database was not backed up: {error}; {MAKE_ROOM}") from error
     except OSError as error:
         raise BackupError(
             f"the database was not backed up: copying it to {folder} failed: {error.strerror}; {MAKE_ROOM}"

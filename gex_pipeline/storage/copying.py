@@ -3,7 +3,6 @@
 import fcntl
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,12 +11,11 @@ from itertools import zip_longest
 from pathlib import Path
 
 from gex_pipeline.errors import BackupError
+from gex_pipeline.storage.disk import require_room
 
 # Called with the bytes that were copied and those there are.
 ByteProgress = Callable[[int, int], None]
 
-# What a copy must leave free, so that it never takes the last room from the journal.
-RESERVE_BYTES = 256 * 1024**2
 MAKE_ROOM = "free space there, or remove backups that are not needed"
 _BLOCK_BYTES = 8 * 1024**2
 _FICLONE = 0x40049409
@@ -51,7 +49,7 @@ def clone_or_copy(source: Path, target: Path, progress: ByteProgress, *, earlier
         earlier: what the first copying to this target returned; only blocks that differ since are written.
 
     Raises:
-        BackupError: there is too little room for the copy.
+        DiskFullError: there is too little room for the copy.
         OSError: reading or writing failed; the target may be half there.
     """
     with source.open("rb", buffering=0) as reading, _opened_for_writing(target) as writing:
@@ -60,7 +58,7 @@ def clone_or_copy(source: Path, target: Path, progress: ByteProgress, *, earlier
             progress(size_bytes, size_bytes)
             return Copied(size_bytes, None)
         if earlier is None:
-            _require_room(target.parent, size_bytes)
+            require_room(target.parent, size_bytes, f"the copy in {target.parent}")
         known = (earlier.digests if earlier else None) or ()
         digests = _copy_blocks(reading.fileno(), writing, size_bytes, known, progress)
         os.ftruncate(writing, size_bytes)
@@ -143,12 +141,3 @@ def _write_all(descriptor: int, offset: int, content: bytes) -> None:
     while view:
         written = os.pwrite(descriptor, view, offset)
         view, offset = view[written:], offset + written
-
-
-def _require_room(folder: Path, size_bytes: int) -> None:
-    free_bytes = shutil.disk_usage(folder).free
-    if free_bytes < size_bytes + RESERVE_BYTES:
-        raise BackupError(
-            f"the copy in {folder} needs {size_bytes:,} bytes and {RESERVE_BYTES:,} to spare, "
-            f"and {free_bytes:,} bytes are free; {MAKE_ROOM}"
-        )

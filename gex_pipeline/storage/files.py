@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from gex_pipeline.storage.disk import disk_errors
+
 _TEMPORARY = ".{name}.{pid}.tmp"
 
 
@@ -28,15 +30,20 @@ def beside(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` and remove what is there at the end, unless it was renamed.
 
     What a killed process left behind for the same file is removed first.
+
+    Raises:
+        DiskFullError: the disk is full.
+        PermanentError: the folder may not be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path)
-    temporary = path.with_name(_TEMPORARY.format(name=path.name, pid=os.getpid()))
-    try:
-        yield temporary
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
+    with disk_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path)
+        temporary = path.with_name(_TEMPORARY.format(name=path.name, pid=os.getpid()))
+        try:
+            yield temporary
+        finally:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -84,7 +91,8 @@ def keep_aside(path: Path, *, root: Path, backups_dir: Path) -> Path | None:
     return kept
 
 
-def _remove_leftovers(path: Path) -> None:
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of processes that died while publishing `path`, whose name may be a pattern."""
     for leftover in path.parent.glob(_TEMPORARY.format(name=path.name, pid="*")):
         pid = leftover.name.split(".")[-2]
         if pid.isdigit() and not _is_running(int(pid)):

@@ -8,7 +8,7 @@ import fcntl
 import io
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
 
@@ -16,9 +16,12 @@ import duckdb
 from filelock import FileLock, Timeout
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from gex_pipeline.errors import LeaseTimeoutError, PermanentError
+from gex_pipeline.errors import DamagedDatabaseError, LeaseTimeoutError, PermanentError
+from gex_pipeline.storage.disk import disk_errors
 from gex_pipeline.storage.files import sync
 
+# How DuckDB begins to say that what it reads is not what was written; the second is said of other files too.
+_CORRUPT, _CUT_OFF = "Corrupt database file", "Could not read enough bytes from file"
 # A file made with DuckDB 2's own default could not be opened by 1.x tools.
 NEW_FILE_STORAGE_VERSION = "v1.2.0"
 DEFAULT_TIMEOUT_SECONDS = 60.0
@@ -48,7 +51,9 @@ def lease(
 
     Raises:
         LeaseTimeoutError: it stayed busy; the message says who holds it.
-        PermanentError: it does not exist (read_only), or is no DuckDB file this version can open.
+        DiskFullError: the disk is full, now or within the block.
+        DamagedDatabaseError: it is no DuckDB file this version can read, as a whole or in a place that was read.
+        PermanentError: it does not exist (read_only), or may not be written.
     """
     return _held(database, purpose, timeout_seconds, lambda: _connect(database, read_only=read_only))
 
@@ -84,8 +89,10 @@ def _held(database: Path, purpose: str, timeout_seconds: float, open_file: Calla
         cause = error.last_attempt.exception()
         raise LeaseTimeoutError(f"waited {timeout_seconds:g} s to {purpose}: {cause}") from cause
     try:
-        holder.write_text(f"process {os.getpid()} since {dt.datetime.now(dt.UTC):%H:%M:%S} UTC, to {purpose}")
-        yield opened
+        with suppress(OSError):  # it is for those who wait; a full disk keeps nobody from reading
+            holder.write_text(f"process {os.getpid()} since {dt.datetime.now(dt.UTC):%H:%M:%S} UTC, to {purpose}")
+        with disk_errors(database), _damage(database):
+            yield opened
     finally:
         opened.close()
         lock.release()
@@ -93,7 +100,8 @@ def _held(database: Path, purpose: str, timeout_seconds: float, open_file: Calla
 
 def _open(database: Path, lock: FileLock, holder: Path, open_file: Callable[[], Opened]) -> Opened:
     try:
-        lock.acquire(timeout=0)
+        with disk_errors(Path(lock.lock_file)):
+            lock.acquire(timeout=0)
     except Timeout as error:
         raise _BusyError(f"{database.name} is held by {_read_holder(holder)}") from error
     try:
@@ -125,15 +133,35 @@ def _connect(database: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     if read_only and not exists:
         raise PermanentError(f"there is no database at {database} yet; it is created when something is loaded")
     try:
-        if not exists:
-            _create(database, config)
-        return _without_progress_bar(duckdb.connect(database, read_only=read_only, config=config))
+        with disk_errors(database):
+            if not exists:
+                _create(database, config)
+            return _without_progress_bar(duckdb.connect(database, read_only=read_only, config=config))
     except duckdb.IOException as error:
         if "Could not set lock" in str(error):
             raise _BusyError(f"{database.name} is open elsewhere: {_first_line(error)}") from error
-        raise PermanentError(f"{database} cannot be opened: {_first_line(error)}") from error
+        raise _damaged(database, "opened", error) from error
     except duckdb.Error as error:
-        raise PermanentError(f"{database} cannot be opened: {_first_line(error)}") from error
+        raise _damaged(database, "opened", error) from error
+
+
+@contextmanager
+def _damage(database: Path) -> Iterator[None]:
+    """Tell a file that turns out to be damaged while it is read from everything else DuckDB refuses."""
+    try:
+        yield
+    except duckdb.Error as error:
+        said = str(error)
+        if _CORRUPT in said or (_CUT_OFF in said and str(database) in said):
+            raise _damaged(database, "read", error) from error
+        raise
+
+
+def _damaged(database: Path, refused: str, error: duckdb.Error) -> DamagedDatabaseError:
+    return DamagedDatabaseError(
+        f"{database} cannot be {refused}: {_first_line(error)}; "
+        "it was left as it is, and gex backup list shows what can be restored in its place"
+    )
 
 
 def _without_progress_bar(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
@@ -199,7 +227,8 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        connection.execute("ROLLBACK")
+        with suppress(duckdb.Error):  # a failed write ended it already; closing gives up what is left of it
+            connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
 

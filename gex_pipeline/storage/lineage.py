@@ -131,7 +131,7 @@ def record_import(
         "records_differing": counts.differing,
         "records_replaced": counts.replaced,
         "started_at": started_at_ms,
-        "seconds": (now_ms - started_at_ms) / 1000,
+        "seconds": max(now_ms - started_at_ms, 0) / 1000,
         "import_timestamp": now_ms,
         "status": status,
         "errors": errors,

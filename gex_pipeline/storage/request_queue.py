@@ -67,10 +67,14 @@ def announce(
     metadata: str | None,
     announced_at_ms: int,
 ) -> None:
-    """Add a request, or give an existing one the fresh URL; a finished one becomes pending again."""
+    """Add a request, or give an existing one the fresh URL; a finished one becomes pending again.
+
+    A later announcement has a later time, also when the clock was set back in between.
+    """
     key = request_id(feed, date)
     connection.execute(
-        "UPDATE gex_history_queue SET url = ?, metadata = ?, announced = announced + 1, announced_at = ?, "
+        "UPDATE gex_history_queue SET url = ?, metadata = ?, announced = announced + 1, "
+        "announced_at = greatest(?, announced_at + 1), "
         "announced_again = status = 'started', "
         "attempts = CASE WHEN status IN ('completed', 'failed') THEN 0 ELSE attempts END, "
         "last_error = CASE WHEN status = 'completed' THEN NULL ELSE last_error END, "
