@@ -80,7 +80,9 @@ def read_history_name(url_or_path: str) -> HistoryName:
     `20251114_NQ_NDX_gex_zero_history.json.gz` are understood. Any other name yields at most a date.
     """
     name = unquote(PurePosixPath(urlsplit(url_or_path).path).name)
-    stem = name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".json")
+    stem = name.removesuffix(".gz")
+    for suffix in (".json", ".jsonl", ".ndjson"):
+        stem = stem.removesuffix(suffix)
     if found := _HISTORY_NAME.fullmatch(stem):
         endpoint = normalise_endpoint(found["endpoint"]) if found["endpoint"] else None
         with suppress(RecordError):

@@ -2,8 +2,9 @@
 
 import datetime as dt
 import os
+import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +17,6 @@ from gex_pipeline.settings import load_settings
 if TYPE_CHECKING:
     from gex_pipeline.feeds import HistoryName
     from gex_pipeline.history.bulk import Outcome
-    from gex_pipeline.history.candidates import Candidate
 
 Tell = Callable[["Outcome"], None]
 
@@ -34,10 +34,11 @@ def import_paths(
     from gex_pipeline.history.candidates import find_candidates
     from gex_pipeline.history.reporting import add_feeds, finished_files, recorded_run, report_day
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings = load_settings(data_dir=data_dir)
     candidates, nameless = find_candidates(paths, _given(ticker, endpoint, date))
     counts: Counter[str] = Counter()
-    with dagster_instance(settings) as instance, _progress(candidates) as tell:
+    with dagster_instance(settings) as instance, _progress(len(candidates) + len(nameless)) as tell:
         for path, error in nameless:
             tell(Outcome(path, "refused", str(error)))
             counts["refused"] += 1
@@ -77,7 +78,7 @@ def _given(ticker: str | None, endpoint: str | None, date: str | None) -> "Histo
 
 
 @contextmanager
-def _progress(candidates: Sequence["Candidate"]) -> Iterator[Tell]:
+def _progress(total: int) -> Iterator[Tell]:
     """Show a bar on a terminal; elsewhere a line for each file. What went wrong is told either way."""
     from rich.console import Console
     from rich.markup import escape
@@ -86,7 +87,7 @@ def _progress(candidates: Sequence["Candidate"]) -> Iterator[Tell]:
     console = Console(stderr=True, soft_wrap=True)
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        files = bar.add_task("", total=len(candidates))
+        files = bar.add_task("", total=total)
 
         def tell(outcome: "Outcome") -> None:
             bar.advance(files)

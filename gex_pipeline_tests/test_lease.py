@@ -221,3 +221,34 @@ def test_a_slow_query_draws_nothing_on_standard_output(path: Path, where: str) -
         assert process.stdout is not None
         assert process.stdout.read() == ""
         assert process.wait() == 0
+
+
+INTERRUPTED = """
+from pathlib import Path
+from gex_pipeline.storage.lease import in_memory, lease, transaction
+path = Path(sys.argv[1])
+with lease(path, purpose="prepare") as connection:
+    connection.execute("CREATE TABLE numbers (n BIGINT)")
+print("ready", flush=True)
+try:
+    with lease(path, purpose="count") as connection, transaction(connection):
+        connection.execute("INSERT INTO numbers SELECT range FROM range(10_000_000_000)")
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+try:
+    with in_memory() as connection:
+        connection.execute("SELECT count(*) FROM range(10_000_000_000) WHERE hash(range) = 1").fetchall()
+except KeyboardInterrupt:
+    print("interrupted again", flush=True)
+"""
+
+
+def test_an_interrupt_in_a_query_is_an_interrupt_and_leaves_nothing_of_it(path: Path) -> None:
+    with child(INTERRUPTED, path) as process:
+        assert process.stdout is not None
+        for said in ("interrupted\n", "interrupted again\n"):
+            time.sleep(0.5)
+            process.send_signal(signal.SIGINT)
+            assert process.stdout.readline() == said
+        assert process.wait(10) == 0
+    assert rows(path, "SELECT count(*) FROM numbers") == [(0,)]

@@ -6,15 +6,17 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import suppress
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Literal
 
 import duckdb
+import pyarrow as pa
 
 from gex_pipeline.errors import GexError, PermanentError
 from gex_pipeline.history.attempts import Attempt, record_attempt
@@ -30,6 +32,9 @@ from gex_pipeline.settings import Settings
 from gex_pipeline.storage.files import sha256_of
 
 Judged = tuple[tuple[Check, Verdict], ...]
+UnderWay = deque[tuple[Candidate, Future["Day | Outcome"]]]
+# What may go wrong with one file and leave the others as they are.
+FAILURES = (GexError, OSError, duckdb.Error, pa.ArrowException, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,8 @@ def import_files(
 ) -> Generator[Outcome]:
     """Import files one by one while worker processes stage the next ones; each file has a transaction of its own.
 
-    Closing the generator, or an interrupt, leaves the partition at hand as it was; those before it are done.
+    Closing the generator, or an interrupt, leaves the partition at hand as it was; those before it are done. When a
+    worker is killed, the files that were under way are tried once more, each by itself, to find the one it was.
 
     Args:
         settings: where everything is.
@@ -79,21 +85,42 @@ def import_files(
         run_id: for the lineage.
         workers: how many processes stage.
     """
-    waiting = deque(candidates)
-    under_way: deque[tuple[Candidate, Future[Day | Outcome]]] = deque()
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _prepare_worker) as pool:
+    waiting, under_way, done, alone = deque(candidates), UnderWay(), dict(finished), 0
+    while waiting or under_way:
         try:
-            while waiting or under_way:
-                busy = {candidate.partition for candidate, _ in under_way}
-                while waiting and len(under_way) <= workers and waiting[0].partition not in busy:
-                    candidate = waiting.popleft()
-                    known = finished.get(candidate.partition.key, frozenset())
-                    under_way.append((candidate, pool.submit(_stage, settings, candidate, known, run_id)))
-                    busy.add(candidate.partition)
-                candidate, future = under_way.popleft()
-                yield _finish(settings, candidate, future, run_id)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            with _staging_processes(workers) as pool:
+                while waiting or under_way:
+                    while (candidate := _next(waiting, under_way, 0 if alone else workers)) is not None:
+                        known = done.get(candidate.partition.key, frozenset())
+                        with _interrupts_held():
+                            future = pool.submit(_stage, settings, candidate, known, run_id)
+                        waiting.remove(candidate)
+                        under_way.append((candidate, future))
+                    candidate, future = under_way[0]
+                    outcome = _finish(settings, candidate, future.result(), run_id)
+                    under_way.popleft()
+                    alone = max(0, alone - 1)
+                    if outcome.status == "imported" and outcome.day:
+                        key = candidate.partition.key
+                        done[key] = done.get(key, frozenset()) | {outcome.day.staged.source.sha256}
+                    yield outcome
+        except BrokenProcessPool:
+            suspects = [candidate for candidate, _ in under_way]
+            under_way.clear()
+            if len(suspects) == 1:
+                alone = max(0, alone - 1)
+                yield Outcome(suspects[0].path, "failed", "the process that read it was killed; was memory short?")
+            else:
+                alone = len(suspects)
+                waiting.extendleft(reversed(suspects))
+
+
+def _next(waiting: Sequence[Candidate], under_way: UnderWay, ahead: int) -> Candidate | None:
+    """Return what is to be staged next: the first file whose partition is not under way; None when so many are."""
+    if len(under_way) > ahead:
+        return None
+    busy = {candidate.partition for candidate, _ in under_way}
+    return next((candidate for candidate in waiting if candidate.partition not in busy), None)
 
 
 def _stage(settings: Settings, candidate: Candidate, finished: frozenset[str], run_id: str) -> Day | Outcome:
@@ -108,14 +135,13 @@ def _stage(settings: Settings, candidate: Candidate, finished: frozenset[str], r
             return day
         record_attempt(settings, Attempt.of_staged(settings, partition, run_id), "refused", reasons)
         return Outcome(path, "refused", reasons, day)
-    except (GexError, OSError, duckdb.Error) as error:
+    except FAILURES as error:
         return _failed(path, error)
 
 
-def _finish(settings: Settings, candidate: Candidate, future: Future[Day | Outcome], run_id: str) -> Outcome:
+def _finish(settings: Settings, candidate: Candidate, staged: Day | Outcome, run_id: str) -> Outcome:
     """Import, export and judge what a worker staged."""
     path, partition = candidate.path, candidate.partition
-    staged = future.result()
     if isinstance(staged, Outcome):
         return staged
     try:
@@ -123,7 +149,7 @@ def _finish(settings: Settings, candidate: Candidate, future: Future[Day | Outco
         stored = _judge(STORED, settings, partition)
         exported = tuple(export_tables(settings, partition))
         judged = (*staged.judged, *stored, *_judge(PUBLISHED, settings, partition))
-    except (GexError, OSError, duckdb.Error) as error:
+    except FAILURES as error:
         return _failed(path, error)
     day = Day(partition, staged.staged, judged, imported, exported)
     wrong = [f"{check.asset} {check.name}: {verdict.description}" for check, verdict in judged if not verdict.passed]
@@ -135,12 +161,32 @@ def _judge(checks: tuple[Check, ...], settings: Settings, partition: Partition) 
 
 
 def _failed(path: Path, error: Exception) -> Outcome:
-    return Outcome(path, "refused" if isinstance(error, PermanentError) else "failed", str(error))
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return Outcome(path, "refused" if isinstance(error, PermanentError) else "failed", reason)
+
+
+@contextmanager
+def _staging_processes(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Run worker processes; at the end let them finish what they have begun, and begin nothing more."""
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _prepare_worker)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back in processes started meanwhile, for good, and in this one until the end of the block."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _prepare_worker() -> None:
-    """Leave Ctrl-C to the parent process, and do not outlive it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Do not outlive the parent process, to which Ctrl-C is left."""
     # DuckDB's binding reports leaks when Python is taken down while a thread waits.
     atexit.register(os._exit, 0)
     parent = multiprocessing.parent_process()

@@ -1,15 +1,16 @@
 """Which history files there are among files and folders, and of which partition each is."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from gex_pipeline.errors import PermanentError
-from gex_pipeline.feeds import DEFAULT_ENDPOINT, Feed, HistoryName, read_history_name
+from gex_pipeline.feeds import DEFAULT_ENDPOINT, Feed, HistoryName, read_date, read_history_name
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.trading_days import FIRST_DAY, is_trading_day
 
-SUFFIXES = (".json", ".json.gz", ".jsonl", ".ndjson")
+SUFFIXES = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ def find_candidates(
         given: what the flags say; it wins over the names.
     """
     candidates, refused = [], []
-    for path in sorted({file for named in paths for file in _files(named)}):
+    found = sorted({file for named in paths for file in _files(named)})
+    for path in {path.parent.resolve() / path.name: path for path in found}.values():
         try:
             candidates.append(Candidate(path, _partition_of(path, given)))
         except PermanentError as error:
@@ -39,15 +41,21 @@ def find_candidates(
 
 
 def _files(path: Path) -> Iterable[Path]:
-    if path.is_dir():
-        return (file for file in path.rglob("*") if file.name.endswith(SUFFIXES) and file.is_file())
+    with suppress(OSError):  # the path is then refused with the reason
+        if path.is_dir():
+            return (file for file in path.rglob("*") if file.name.endswith(SUFFIXES) and file.is_file())
     return (path,)
 
 
 def _partition_of(path: Path, given: HistoryName) -> Partition:
-    if not path.is_file():
+    try:
+        is_file = path.is_file()
+    except OSError as error:
+        raise PermanentError(f"it cannot be looked at: {error.strerror}") from error
+    if not is_file:
         raise PermanentError("there is no such file")
-    named = read_history_name(path.name)
+    is_history = path.name.endswith(SUFFIXES)
+    named = read_history_name(path.name) if is_history else HistoryName(None, None, read_date(path.name))
     ticker, date = given.ticker or named.ticker, given.date or named.date
     if ticker is None or date is None:
         missing = [flag for flag, value in (("--ticker", ticker), ("--date", date)) if value is None]

@@ -92,8 +92,12 @@ def adopt(settings: Settings, partition: Partition, path: Path) -> SourceFile:
     partial = target.with_name(f"{target.name}.part")
     partial.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(partial.with_suffix(".lock")):
-        if path.parent.samefile(partial.parent) and path in _candidates(settings, partition):
-            return _record(path)
+        # Renaming one of two names of a file to the other does nothing, so the names in place are looked at first.
+        for place in _candidates(settings, partition):
+            if place.exists() and place.samefile(path):
+                return _record(place)
+        # The mark goes first: bytes of a download must never be appended to somebody's file.
+        partial.with_suffix(".etag").unlink(missing_ok=True)
         partial.unlink(missing_ok=True)
         link_or_copy(path, partial)
         return _finish(settings, partial, target)
@@ -189,7 +193,8 @@ def _fetch(session: requests.Session, hosts: tuple[str, ...], url: str, partial:
         if not resumed:
             # In this order, so that the mark of one file never stands beside bytes of another.
             mark.unlink(missing_ok=True)
-            partial.write_bytes(b"")
+            partial.unlink(missing_ok=True)  # not emptied: it may be a second name of somebody's file
+            partial.touch()
             mark.write_text(answer.headers.get("ETag", ""))
         with partial.open("ab") as file:
             for chunk in answer.raw.stream(CHUNK_BYTES, decode_content=False):

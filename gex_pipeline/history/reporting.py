@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
+from dagster._core.definitions.partitions.utils import get_tags_from_multi_partition_key
 from dagster._core.events import DagsterEvent, DagsterEventType, StepMaterializationData
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from gex_pipeline.history.bulk import Day
 from gex_pipeline.history.day import TABLES
+from gex_pipeline.history.judging import PUBLISHED, STORED
 from gex_pipeline.history.metadata import describe_exported, describe_file, describe_imported, describe_staged
 from gex_pipeline.history.partitions import FEEDS
 from gex_pipeline.history.paths import Partition
@@ -30,7 +33,7 @@ def add_feeds(instance: dg.DagsterInstance, partitions: list[Partition]) -> None
 def finished_files(settings: Settings, instance: dg.DagsterInstance) -> dict[str, frozenset[str]]:
     """Return for each partition the SHA-256 of files of which every step is done.
 
-    They are imported, the day is published, and Dagster knows so.
+    They are imported, the day is published, and Dagster knows so, with verdicts that all passed.
     """
     if not settings.database_path.exists():
         return {}
@@ -38,12 +41,22 @@ def finished_files(settings: Settings, instance: dg.DagsterInstance) -> dict[str
         if not has_table(connection, "data_lineage"):
             return {}  # a user's own file, which nothing has been imported into
         imported = {Partition(feed, date): hashes for (feed, date), hashes in imported_files(connection).items()}
-    known = instance.get_materialized_partitions(dg.AssetKey("strikes_parquet"))
+    judged = _judged_well(instance)
     return {
         partition.key: hashes
         for partition, hashes in imported.items()
-        if partition.key in known and all(partition.published(settings, table).exists() for table in TABLES)
+        if partition.key in judged and all(partition.published(settings, table).exists() for table in TABLES)
     }
+
+
+def _judged_well(instance: dg.DagsterInstance) -> set[str]:
+    """Return the partitions whose last verdicts, of which a report's last events are some, are there and passed."""
+    keys = [dg.AssetCheckKey(dg.AssetKey(check.asset), check.name) for check in (*STORED, *PUBLISHED)]
+    passed: dict[dg.AssetCheckKey, set[str]] = {key: set() for key in keys}
+    for info in instance.event_log_storage.get_asset_check_partition_info(keys):
+        if info.partition_key and info.latest_execution_status is AssetCheckExecutionRecordStatus.SUCCEEDED:
+            passed[info.check_key].add(info.partition_key)
+    return set.intersection(*passed.values())
 
 
 @contextmanager
@@ -67,14 +80,16 @@ def recorded_run(instance: dg.DagsterInstance) -> Iterator[str]:
 
 def report_day(instance: dg.DagsterInstance, run_id: str, day: Day) -> None:
     """Record the materializations of a day and the verdicts of its checks, in the order of the steps."""
-    key, staged = day.partition.key, day.staged
+    partition, staged = day.partition, day.staged
+    key = dg.MultiPartitionKey({"date": partition.date.isoformat(), "feed": partition.feed.key})
+    tags = get_tags_from_multi_partition_key(key)
     described = [("history_file", describe_file(staged.source, "gex import"))]
     described += describe_staged(staged).items()
     if day.imported is not None:
         described += describe_imported(day.imported).items()
     described += (describe_exported(table, exported) for table, exported in day.exported)
     for asset, metadata in described:
-        event = dg.AssetMaterialization(asset, metadata=metadata, partition=key)
+        event = dg.AssetMaterialization(asset, metadata=metadata, partition=key, tags=tags)
         _report(instance, run_id, DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(event))
     for check, verdict in day.judged:
         evaluation = dg.AssetCheckEvaluation(

@@ -55,7 +55,7 @@ def write_whole(path: Path, content: bytes) -> None:
 def link_or_copy(source: Path, target: Path) -> None:
     """Give a file a second name; where the file system cannot, copy it. Published files are never written to."""
     try:
-        target.hardlink_to(source)
+        target.hardlink_to(source.resolve())
     except OSError:
         shutil.copyfile(source, target)
 

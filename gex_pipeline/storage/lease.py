@@ -91,7 +91,7 @@ def _held(database: Path, purpose: str, timeout_seconds: float, open_file: Calla
     try:
         with suppress(OSError):  # it is for those who wait; a full disk keeps nobody from reading
             holder.write_text(f"process {os.getpid()} since {dt.datetime.now(dt.UTC):%H:%M:%S} UTC, to {purpose}")
-        with disk_errors(database), _damage(database):
+        with disk_errors(database), _damage(database), _interrupts():
             yield opened
     finally:
         opened.close()
@@ -215,9 +215,21 @@ def in_memory() -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a connection without a database file, to query Parquet."""
     connection = _without_progress_bar(duckdb.connect(config={"autoinstall_known_extensions": "false"}))
     try:
-        yield connection
+        with _interrupts():
+            yield connection
     finally:
         connection.close()
+
+
+@contextmanager
+def _interrupts() -> Iterator[None]:
+    """Raise KeyboardInterrupt again where DuckDB, stopped in a query, makes an ordinary error of it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":
+            raise KeyboardInterrupt from error
+        raise
 
 
 @contextmanager
