@@ -9,7 +9,7 @@ import duckdb
 
 from gex_pipeline.history.paths import Partition, Table
 from gex_pipeline.storage.lease import fetch_row, in_memory, quoted
-from gex_pipeline.storage.snapshots import checksum_sql, day_rows_sql
+from gex_pipeline.storage.snapshots import as_read_back, checksum_sql, day_rows_sql
 from gex_pipeline.trading_days import day_bounds_ms
 
 
@@ -39,6 +39,15 @@ def stored_content(
     )
     condition = f"WHERE import_id IN ({', '.join(map(str, import_ids)) or 'NULL'})" if import_ids is not None else ""
     return _content(connection, f"({rows}) {condition}", columns)
+
+
+def staged_content(
+    connection: duckdb.DuckDBPyConnection, table: Table, path: Path, columns: tuple[str, ...]
+) -> Content:
+    """Return what a staged file holds, as it would read back from the types that the user's columns have."""
+    plain = f"read_parquet('{quoted(path)}')"
+    rows = as_read_back(connection, f"gex_{table}", columns, plain)
+    return parquet_content(path, columns) if rows == plain else _content(connection, rows, columns)
 
 
 def parquet_content(path: Path, columns: tuple[str, ...]) -> Content:

@@ -9,14 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gex_pipeline.formats.columns import SNAPSHOTS_SCHEMA, STRIKES_SCHEMA
-from gex_pipeline.history.content import Content, parquet_content, stored_content
+from gex_pipeline.history.content import Content, parquet_content, staged_content, stored_content
 from gex_pipeline.history.exporting import PARQUET_COLUMNS
 from gex_pipeline.history.paths import Partition, Table
 from gex_pipeline.history.staging import read_summary
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.lease import fetch_row, quoted
 from gex_pipeline.storage.lineage import import_ids
-from gex_pipeline.storage.snapshots import checksum_sql, day_rows_sql
+from gex_pipeline.storage.snapshots import as_read_back, checksum_sql, day_rows_sql
 from gex_pipeline.trading_days import day_bounds_ms, new_york_time
 
 MAX_BAD_SHARE = 0.001
@@ -130,13 +130,14 @@ def stored_matches_staged(subject: Subject, table: Table) -> Verdict:
     )
     in_file = pq.read_metadata(path).num_rows
     if brought.rows == in_file:
-        missing, offered = 0, parquet_content(path, columns)
+        missing, offered = 0, staged_content(connection, table, path, columns)
     else:
+        rows = as_read_back(connection, f"gex_{table}", columns, f"read_parquet('{quoted(path)}')")
         missing, *offer = fetch_row(
             connection,
             f"""
             WITH stored AS MATERIALIZED (SELECT DISTINCT timestamp, import_id FROM ({day})),
-            offered AS (FROM read_parquet('{quoted(path)}') SEMI JOIN (FROM stored WHERE list_contains(?, import_id))
+            offered AS (FROM {rows} SEMI JOIN (FROM stored WHERE list_contains(?, import_id))
                         USING (timestamp))
             SELECT (SELECT count(*) FROM read_parquet('{quoted(path)}') ANTI JOIN stored USING (timestamp)),
                    count(*), {checksum_sql(columns)} FROM offered

@@ -99,13 +99,25 @@ def is_differing(overlap: Overlap) -> str:
     )
 
 
-def rows_sql(connection: duckdb.DuckDBPyConnection, table: str, columns: tuple[str, ...]) -> str:
-    """Return a SELECT of a table with the declared types, whatever types and empty endpoints a user's file has."""
-    expressions = {"endpoint": "coalesce(endpoint, 'gex_zero')"}
+def rows_sql(
+    connection: duckdb.DuckDBPyConnection, table: str, columns: tuple[str, ...], *, in_own_types: bool = False
+) -> str:
+    """Return a SELECT of a table with the declared types, whatever types and empty endpoints a user's file has.
+
+    Args:
+        connection: of the database file.
+        table: `gex_snapshots` or `gex_strikes`.
+        columns: which of its columns.
+        in_own_types: leave numbers in the types of the user's file, as a person would be shown them.
+    """
+    expressions = {
+        name: f"TRY_CAST({name} AS {declared})"
+        for name, (_, declared) in _foreign_types(connection, table, columns).items()
+        if name in WHOLE_COLUMNS or not in_own_types
+    }
+    expressions["endpoint"] = "coalesce(endpoint, 'gex_zero')"
     if "priors" in columns and "[]" not in column_type(connection, table, "priors"):
         expressions["priors"] = "TRY_CAST(TRY_CAST(priors AS JSON) AS DOUBLE[])"
-    for name in WHOLE_COLUMNS.intersection(columns):
-        expressions[name] = f"TRY_CAST({name} AS INTEGER)"
     chosen = ", ".join(f"{expressions[name]} AS {name}" if name in expressions else name for name in columns)
     return f"SELECT {chosen} FROM {table}"
 
@@ -135,27 +147,44 @@ def stored_for_comparison(
     connection: duckdb.DuckDBPyConnection, table: str, columns: tuple[str, ...], condition: str
 ) -> str:
     """Return a relation of stored rows with their origin, in the form that is compared."""
-    values = rows_sql(connection, table, (*columns, "source", "import_id"))
+    values = rows_sql(connection, table, (*columns, "source", "import_id"), in_own_types=True)
     return f"(SELECT {_without_blanks(columns)} FROM ({values}) WHERE {condition})"
 
 
 def offered_for_comparison(
     connection: duckdb.DuckDBPyConnection, table: str, columns: tuple[str, ...], offered: str, condition: str
 ) -> str:
-    """Return a relation of offered rows as they would read back from the table's own types."""
-    types = column_types(connection, table)
-    as_stored = {
-        name: f"TRY_CAST({name} AS {types[name]})"
-        for name in columns[3:]
-        if types[name] != TABLES[table][name].partition(" DEFAULT")[0]
-    }
-    if "[]" not in types.get("priors", "[]"):
-        del as_stored["priors"]  # kept as JSON text, which holds every number as it is
-    for name in WHOLE_COLUMNS.intersection(as_stored):
-        as_stored[name] = f"TRY_CAST({as_stored[name]} AS INTEGER)"
-    replaced = ", ".join(f"{expression} AS {name}" for name, expression in as_stored.items())
-    rows = f"(SELECT * REPLACE ({replaced}) FROM {offered})" if replaced else offered
+    """Return a relation of offered rows as they would read back, in the form that is compared."""
+    rows = as_read_back(connection, table, columns, offered, in_own_types=True)
     return f"(SELECT {_without_blanks(columns)} FROM {rows} WHERE {condition})"
+
+
+def as_read_back(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    columns: tuple[str, ...],
+    offered: str,
+    *,
+    in_own_types: bool = False,
+) -> str:
+    """Return a relation of offered rows as `rows_sql` would read them back; `offered` itself where types are ours."""
+    replaced = ", ".join(
+        f"TRY_CAST({name} AS {own}) AS {name}"
+        if in_own_types and name not in WHOLE_COLUMNS
+        else f"TRY_CAST(TRY_CAST({name} AS {own}) AS {declared}) AS {name}"
+        for name, (own, declared) in _foreign_types(connection, table, columns[3:]).items()
+        if name != "priors" or "[]" in own  # as JSON text they keep every number as it is
+    )
+    return f"(SELECT * REPLACE ({replaced}) FROM {offered})" if replaced else offered
+
+
+def _foreign_types(
+    connection: duckdb.DuckDBPyConnection, table: str, columns: tuple[str, ...]
+) -> dict[str, tuple[str, str]]:
+    """Return the columns that a user's file has with another type than the declared one: that type, and this."""
+    types = column_types(connection, table)
+    declared = {name: TABLES[table][name].partition(" DEFAULT")[0] for name in columns}
+    return {name: (types[name], kind) for name, kind in declared.items() if name in types and types[name] != kind}
 
 
 def _without_blanks(columns: tuple[str, ...]) -> str:
