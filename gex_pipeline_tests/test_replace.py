@@ -10,10 +10,12 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from gex_pipeline.errors import BackupError
 from gex_pipeline.feeds import Feed
 from gex_pipeline.history.importing import ImportResult, import_staged
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.settings import Settings, load_settings
+from gex_pipeline.storage.backup_files import list_backups
 from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.lineage import ImportCounts
 from gex_pipeline_tests.processes import clean_environment
@@ -33,7 +35,7 @@ def look(settings: Settings, sql: str) -> list[tuple[Any, ...]]:
 
 
 def backups(settings: Settings) -> list[Path]:
-    return sorted(path for path in settings.backups_dir.rglob("*") if path.is_file())
+    return sorted(path for path in (settings.backups_dir / "replaced").rglob("*") if path.is_file())
 
 
 def of_seconds(rows: list[tuple[Any, ...]], *seconds: int) -> list[tuple[Any, ...]]:
@@ -204,8 +206,27 @@ def test_a_replacing_import_that_is_killed_has_replaced_nothing_and_can_be_repea
 def test_rows_that_cannot_be_kept_are_not_replaced(settings: Settings) -> None:
     import_records(settings, record(1), record(2))
     before = stored(settings)
-    settings.backups_dir.write_text("a file where the folder should be")
-    with pytest.raises(OSError, match="backups"):
+    settings.backups_dir.mkdir()
+    (settings.backups_dir / "replaced").write_text("a file where the folder should be")
+    with pytest.raises(OSError, match="replaced"):
         import_records(settings, *DIFFERING, replace=True)
     assert stored(settings) == before
     assert look(settings, "SELECT count(*) FROM data_lineage") == [(1,)]
+
+
+def test_the_database_is_backed_up_before_anything_is_replaced(settings: Settings) -> None:
+    import_records(settings, record(1), record(2))
+    import_records(settings, *DIFFERING, replace=True)
+    (backup,) = list_backups(settings.database_backups_dir)
+    assert backup.manifest.reason == f"before the replacement of {ZERO.key}"
+    with duckdb.connect(backup.path, read_only=True) as copy:
+        assert copy.execute("SELECT DISTINCT import_id FROM gex_snapshots").fetchall() == [(1,)]
+
+
+def test_without_a_backup_of_the_database_nothing_is_replaced(settings: Settings) -> None:
+    import_records(settings, record(1), record(2))
+    before = stored(settings)
+    settings.backups_dir.write_text("a file where the folder should be")
+    with pytest.raises(BackupError, match="no backup can be kept"):
+        import_records(settings, *DIFFERING, replace=True)
+    assert stored(settings) == before
