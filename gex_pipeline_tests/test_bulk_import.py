@@ -493,6 +493,7 @@ def test_an_import_that_is_cut_off_leaves_whole_days_and_the_same_command_goes_o
 def test_ctrl_c_while_the_staging_processes_start_is_as_quiet(many: Path) -> None:
     with running(many) as started:
         wait_until(started.workers, 30)
+        time.sleep(0.4)  # they import their modules by then
         os.killpg(started.process.pid, signal.SIGINT)
         told = started.end()
     assert told.code == 130
