@@ -19,8 +19,6 @@ EMPTY, GROWN, FOURFOLD = "into an empty database", "into a grown database", "a f
 class Growth:
     """Imports of the same kind of file that took turns.
 
-    The ratios are those of the fastest runs: noise only ever adds time, and these limits leave it little room.
-
     Attributes:
         rows: strikes that the grown database held before.
         megabytes: size of the day's file, 10^6 bytes.
@@ -37,12 +35,12 @@ class Growth:
     @property
     def grown_ratio(self) -> float:
         """How many times as long an import takes when the database has grown."""
-        return self.grown.fastest / self.empty.fastest
+        return self.grown.seconds / self.empty.seconds
 
     @property
     def fourfold_ratio(self) -> float:
         """How many times as long each megabyte of the larger file takes."""
-        return self.fourfold.fastest / self.fourfold_megabytes * self.megabytes / self.empty.fastest
+        return self.fourfold.seconds / self.fourfold_megabytes * self.megabytes / self.empty.seconds
 
 
 def measure_growth(day: Path, fourfold: Path, *, rows: int, repeat: int, tell: Tell) -> Growth:
