@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test up lint lock clean
+.PHONY: demo test up bench lint lock clean
 .DEFAULT_GOAL := test
 
 $(STAMP): requirements.lock pyproject.toml
@@ -22,6 +22,9 @@ demo: $(STAMP)
 
 up: $(STAMP)
 	@$(VENV)/bin/gex up
+
+bench: $(STAMP)
+	@$(VENV)/bin/gex bench all
 
 lint: $(STAMP)
 	@$(VENV)/bin/ruff format --check -q .

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gex_pipeline.backup_commands import DataDir, backup_app
+from gex_pipeline.bench_commands import bench_app
 from gex_pipeline.dagster_home import dagster_instance
 from gex_pipeline.errors import GexError
 from gex_pipeline.import_command import import_paths
@@ -17,6 +18,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 feeds_app = typer.Typer(no_args_is_help=True, help="The feeds that Dagster knows.")
 app.add_typer(feeds_app, name="feeds")
 app.add_typer(backup_app, name="backup")
+app.add_typer(bench_app, name="bench")
 app.command("import")(import_paths)
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 
 from gex_pipeline.errors import GexError
 from gex_pipeline.logs import configure_logging
@@ -86,6 +87,11 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     scheme = "https" if settings.ssl_certfile else "http"
     host, port = listener.getsockname()[:2]
     logger.info("captures go to %s; listening on %s://%s:%d", settings.journal_dir, scheme, host, port)
+    run_server(app, settings, listener)
+
+
+def run_server(app: FastAPI, settings: Settings, listener: socket.socket) -> None:
+    """Run the web server for an application until a signal."""
     config = uvicorn.Config(
         app,
         log_config=None,

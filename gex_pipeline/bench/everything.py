@@ -1,0 +1,49 @@
+"""Every benchmark in one run, with rounds enough for a gate."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gex_pipeline.bench import floors
+from gex_pipeline.bench.capture_bench import CaptureComparison, compare_captures
+from gex_pipeline.bench.growth_bench import GROWN_ROWS, Growth, measure_growth
+from gex_pipeline.bench.import_bench import OWN_YARDSTICK, ImportComparison, compare_imports
+from gex_pipeline.bench.turns import Tell
+
+ROUNDS = 3
+CAPTURE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What every benchmark measured."""
+
+    imports: ImportComparison
+    growth: Growth
+    captures: CaptureComparison
+
+
+def measure_everything(day: Path, fourfold: Path, tell: Tell) -> Measured:
+    """Run all benchmarks on a generated day and the file with each of its snapshots four times.
+
+    Raises:
+        BenchmarkError: a run failed.
+    """
+    return Measured(
+        compare_imports(day, [OWN_YARDSTICK], repeat=ROUNDS, tell=tell),
+        measure_growth(day, fourfold, rows=GROWN_ROWS, repeat=ROUNDS, tell=tell),
+        compare_captures(repeat=ROUNDS, seconds=CAPTURE_SECONDS, tell=tell),
+    )
+
+
+def ratios(measured: Measured) -> dict[str, float]:
+    """Return what the floors speak of, by the name of the benchmark."""
+    imports, growth = measured.imports, measured.growth
+    return {
+        floors.IMPORT_RATIO: imports.ratio(OWN_YARDSTICK),
+        floors.IMPORT_LEASE: imports.ours.lease_seconds,
+        floors.IMPORT_MEMORY: imports.ours.peak_mb,
+        floors.GROWN_RATIO: growth.grown_ratio,
+        floors.FOURFOLD_RATIO: growth.fourfold_ratio,
+        floors.FOURFOLD_MEMORY: growth.fourfold.peak_mb,
+        floors.CAPTURE_RATIO: measured.captures.ratio,
+    }

@@ -1,0 +1,79 @@
+"""What was measured, as tables for a person."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from gex_pipeline.bench.capture_bench import CLIENTS, GATEWAY, NOOP, CaptureComparison
+from gex_pipeline.bench.floors import Judged
+from gex_pipeline.bench.growth_bench import EMPTY, FOURFOLD, GROWN, Growth
+from gex_pipeline.bench.import_bench import OURS, ImportComparison
+from gex_pipeline.bench.runs import ImportFigures
+
+
+def import_tables(compared: ImportComparison) -> list[Table]:
+    """Return where our time goes, and how fast everybody was."""
+    ours = compared.ours
+    size = f"{ours.snapshots:,} snapshots, {ours.strikes:,} strikes, {compared.megabytes:,.1f} MB"
+    stages = _table(f"{OURS}: {size}", "stage", "seconds")
+    for stage, seconds in ours.stages.items():
+        stages.add_row(stage, f"{seconds:.3f}")
+    stages.add_row("total", f"{ours.seconds:.3f}", style="bold")
+    stages.add_row("of it the database was held to write", f"{ours.lease_seconds:.3f}")
+    speeds = _table(
+        "Speed and memory", "import", "seconds", "from", "to", "snapshots/s", "strikes/s", "MB/s", "peak MB", "ratio"
+    )
+    speeds.add_row(OURS, *_speed(compared, ours), "1.00")
+    for script, figures in compared.yardsticks.items():
+        speeds.add_row(script.name, *_speed(compared, figures), f"{compared.ratio(script):.2f}")
+    return [stages, speeds]
+
+
+def growth_table(growth: Growth) -> Table:
+    """Return how imports grow with the database and with the file."""
+    table = _table("Growth", "import", "seconds", "from", "to", "lease s", "peak MB", "ratio")
+    lines = (
+        (EMPTY, growth.empty, "1.00"),
+        (f"{GROWN} ({growth.rows:,} strikes)", growth.grown, f"{growth.grown_ratio:.2f}"),
+        (f"{FOURFOLD} ({growth.fourfold_megabytes:,.1f} MB)", growth.fourfold, f"{growth.fourfold_ratio:.2f} per MB"),
+    )
+    for name, figures, ratio in lines:
+        table.add_row(name, *_seconds(figures), f"{figures.lease_seconds:.3f}", f"{figures.peak_mb:,.0f}", ratio)
+    return table
+
+
+def capture_table(compared: CaptureComparison) -> Table:
+    """Return how fast captures are answered."""
+    title = f"Captures: {CLIENTS} clients, bodies of {compared.gateway.body_bytes:,} bytes"
+    table = _table(title, "server", "requests/s", "p50 ms", "p95 ms", "p99 ms", "ratio")
+    for name, run, ratio in ((GATEWAY, compared.gateway, compared.ratio), (NOOP, compared.noop, 1.0)):
+        delays = (f"{value:.2f}" for value in (run.p50_ms, run.p95_ms, run.p99_ms))
+        table.add_row(name, f"{run.requests_per_second:,.0f}", *delays, f"{ratio:.2f}")
+    return table
+
+
+def verdict_table(judged: Sequence[Judged]) -> Table:
+    """Return every benchmark with what it has to reach."""
+    table = _table("Floors", "benchmark", "measured", "floor", "")
+    for each in judged:
+        colour = "green" if each.holds else "red"
+        limit = f"{each.bound.kind} {each.bound.limit:,.5g}"
+        table.add_row(each.bound.benchmark, f"{each.measured:,.4g}", limit, f"[{colour}]{each.word}[/]")
+    return table
+
+
+def _speed(compared: ImportComparison, figures: ImportFigures) -> list[str]:
+    per_second = (compared.ours.snapshots, compared.ours.strikes, compared.megabytes)
+    rates = (f"{amount / figures.seconds:,.0f}" for amount in per_second)
+    return [*_seconds(figures), *rates, f"{figures.peak_mb:,.0f}"]
+
+
+def _seconds(figures: ImportFigures) -> list[str]:
+    return [f"{value:.2f}" for value in (figures.seconds, figures.fastest, figures.slowest)]
+
+
+def _table(title: str, first: str, *others: str) -> Table:
+    table = Table(first, title=title, title_justify="left")
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
