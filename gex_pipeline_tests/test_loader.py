@@ -212,7 +212,7 @@ def test_an_announcement_is_queued_and_another_of_the_same_day_refreshes_its_url
     expected = [(DAY, "https://h/a?sig=2", 2, "pending"), (dt.date(2025, 11, 17), "https://h/a?sig=1", 1, "pending")]
     assert rows(settings, "SELECT date, url, announced, status FROM gex_history_queue ORDER BY date") == expected
     key = request_id(Feed("SPX", "gex_zero"), DAY)
-    assert rows(settings, "SELECT id, announced_at FROM gex_history_queue ORDER BY date")[0] == (key, RECEIVED_MS)
+    assert rows(settings, "SELECT id, announced_at FROM gex_history_queue ORDER BY date")[0] == (key, RECEIVED_MS + 1)
 
 
 @pytest.mark.parametrize("metadata", [{"day": "x"}, "text", [1], 5, None])

@@ -90,7 +90,8 @@ class Piece:
     """Some records that follow each other.
 
     Attributes:
-        fields: the fields of each record; None for one that is no JSON object.
+        fields: the fields of each record; None for one that is no JSON object. Where a ladder turns out not to be
+            valid JSON they are not to be trusted, not even their number.
         read_records: returns each record as it came, when somebody asks.
     """
 

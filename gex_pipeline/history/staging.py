@@ -205,7 +205,6 @@ class _Intake:
     def take(self, piece: Piece) -> tuple[pa.Table, pa.Table]:
         """Read a piece in columns where that can be done, and record by record where not."""
         snapshots, strikes = self._take_columns(piece) or self._take_each(piece)
-        self._records += len(piece.fields)
         self._strikes += strikes.num_rows
         return snapshots, strikes
 
@@ -218,11 +217,12 @@ class _Intake:
         if len(places) < len(sound) or not self._seen.keys().isdisjoint(places):
             return None
         self._seen |= places
+        self._records += len(sound)
         return columns.snapshots, columns.strikes
 
     def _take_each(self, piece: Piece) -> tuple[pa.Table, pa.Table]:
-        columns = SnapshotColumns()
-        for index, record in enumerate(piece.read_records()):
+        columns, records = SnapshotColumns(), piece.read_records()
+        for index, record in enumerate(records):
             try:
                 snapshot = parse_snapshot(record)
                 _require_feed(snapshot, self._feed)
@@ -236,6 +236,7 @@ class _Intake:
                 self._differing += bytes(read_earlier()[earlier]) != bytes(record)
                 continue
             columns.append(snapshot, self._feed)
+        self._records += len(records)
         return columns.tables()
 
     def summary(self, source: SourceFile, quarantine: Path | None, *, is_sorted: bool) -> StagedSummary:

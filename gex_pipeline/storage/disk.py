@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import duckdb
-
 from gex_pipeline.errors import DiskFullError, PermanentError
 
 # What a backup or an import must leave free, so that it never takes the last room from the journal.
@@ -32,7 +30,7 @@ def disk_errors(place: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, duckdb.Error) as error:
+    except Exception as error:
         if _is_one_of(error, _FULL) or _NO_ROOM_FOR_TEMPORARY_FILES in str(error):
             raise DiskFullError(
                 f"the disk of {place} is full: free space there and try again; what was there is as it was"
@@ -61,5 +59,9 @@ def require_room(folder: Path, size_bytes: int, what: str) -> None:
 def _is_one_of(error: Exception, numbers: tuple[int, ...]) -> bool:
     if isinstance(error, OSError):
         return error.errno in numbers
-    # DuckDB passes on the system's words only.
-    return not isinstance(error, duckdb.DataError) and any(os.strerror(number) in str(error) for number in numbers)
+    # DuckDB passes on the system's words only. It is known by name: the gateway, which publishes files too, must not
+    # wait for it to be imported.
+    names = {kind.__name__ for kind in type(error).__mro__ if "duckdb" in kind.__module__}
+    return (
+        "Error" in names and "DataError" not in names and any(os.strerror(number) in str(error) for number in numbers)
+    )
