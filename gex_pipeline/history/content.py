@@ -20,10 +20,6 @@ class Content:
     rows: int
     checksum: int
 
-    def __str__(self) -> str:
-        """Show both."""
-        return f"{self.rows:,} rows, checksum {self.checksum}"
-
 
 def stored_content(
     connection: duckdb.DuckDBPyConnection,
