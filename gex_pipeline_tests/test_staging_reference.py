@@ -524,6 +524,7 @@ def staged_rows(settings: Settings, table: Table) -> list[dict[str, Any]]:
         if table == "strikes":
             row.setdefault("vanna", None)  # may be left out where no strike has one
             continue
+        assert row.pop("source") == "history"
         row["extra"] = None if row["extra"] is None else load(row["extra"])
         row |= {name: None if row[name] is None else Held(load(row[name])) for name in TEXTS}
     return rows

@@ -161,8 +161,8 @@ def staged_rows(settings: Settings, partition: Partition, table: Table) -> str:
     path = partition.staged(settings, table)
     names = pq.read_schema(path).names
     types = TABLES[f"gex_{table}"]
-    absent = "".join(f", NULL::{types[name]} AS {name}" for name in _COLUMNS[table] if name not in names)
-    return f"(SELECT *{absent} FROM read_parquet('{quoted(path)}'))"
+    columns = ", ".join(name if name in names else f"NULL::{types[name]} AS {name}" for name in _COLUMNS[table])
+    return f"(SELECT {columns} FROM read_parquet('{quoted(path)}'))"
 
 
 def _insert_new(
