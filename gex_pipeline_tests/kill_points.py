@@ -19,6 +19,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from gex_pipeline.backups.creating import create_backup
 from gex_pipeline.errors import TransientError
 from gex_pipeline.history import judging
 from gex_pipeline.history.exporting import export_day
@@ -28,7 +29,6 @@ from gex_pipeline.history.paths import Partition
 from gex_pipeline.history.staging import stage
 from gex_pipeline.settings import Settings, load_settings
 from gex_pipeline.storage import lease
-from gex_pipeline.storage.backups import create_backup
 from gex_pipeline_tests.processes import clean_environment, is_running, wait_until
 
 _CHANGING_SQL = re.compile(

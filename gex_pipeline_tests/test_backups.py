@@ -13,9 +13,9 @@ import duckdb
 import msgspec
 import pytest
 
-from gex_pipeline.errors import BackupError, DiskFullError, GexError, PermanentError
-from gex_pipeline.settings import Settings, load_settings
-from gex_pipeline.storage.backup_files import (
+from gex_pipeline.backups.copying import clone_or_copy
+from gex_pipeline.backups.creating import create_backup, ensure_recent_backup
+from gex_pipeline.backups.folder import (
     Backup,
     Manifest,
     expired,
@@ -25,11 +25,11 @@ from gex_pipeline.storage.backup_files import (
     manifest_path,
     write_manifest,
 )
-from gex_pipeline.storage.backups import create_backup, ensure_recent_backup
-from gex_pipeline.storage.copying import clone_or_copy
+from gex_pipeline.backups.verifying import verify_backup
+from gex_pipeline.errors import BackupError, DiskFullError, GexError, PermanentError
+from gex_pipeline.settings import Settings, load_settings
 from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.schema import ensure_schema
-from gex_pipeline.storage.verifying import verify_backup
 from gex_pipeline_tests.processes import child, rows
 
 NOW = dt.datetime(2025, 11, 14, 21, 0, tzinfo=dt.UTC)
@@ -49,7 +49,7 @@ ODD_TABLES = [
 STOP_IN_STEP = """
 from pathlib import Path
 from gex_pipeline.settings import load_settings
-from gex_pipeline.storage.backups import create_backup
+from gex_pipeline.backups.creating import create_backup
 
 def stop(step, done, total):
     if step == sys.argv[2] and done == total:
@@ -63,7 +63,7 @@ import resource, sys
 from pathlib import Path
 from gex_pipeline.errors import GexError
 from gex_pipeline.settings import load_settings
-from gex_pipeline.storage.backups import create_backup
+from gex_pipeline.backups.creating import create_backup
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 try:
     create_backup(load_settings(data_dir=Path(sys.argv[1])), reason="no room")
@@ -366,7 +366,7 @@ def test_on_a_full_disk_the_verdict_is_told_all_the_same(settings: Settings) -> 
 import resource, sys
 from pathlib import Path
 from gex_pipeline.settings import load_settings
-from gex_pipeline.storage.verifying import verify_backup
+from gex_pipeline.backups.verifying import verify_backup
 resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
 print(verify_backup(load_settings(data_dir=Path(sys.argv[1]))).manifest.problems)
 """
@@ -430,7 +430,7 @@ def test_of_two_processes_only_one_makes_the_backup(settings: Settings) -> None:
     code = """
 from pathlib import Path
 from gex_pipeline.settings import load_settings
-from gex_pipeline.storage.backups import ensure_recent_backup
+from gex_pipeline.backups.creating import ensure_recent_backup
 print("ready", flush=True)
 sys.stdin.readline()
 made = ensure_recent_backup(load_settings(data_dir=Path(sys.argv[1])), reason="test")
@@ -447,7 +447,7 @@ def test_one_that_waited_for_its_turn_looks_again(settings: Settings) -> None:
     code = """
 from pathlib import Path
 from gex_pipeline.settings import load_settings
-from gex_pipeline.storage.backups import create_backup
+from gex_pipeline.backups.creating import create_backup
 told = []
 def hold(step, done, total):
     if step == "verifying" and not told:

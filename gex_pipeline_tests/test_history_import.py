@@ -16,6 +16,7 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 
+from gex_pipeline.backups.folder import list_backups
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.definitions import defs
 from gex_pipeline.demo.gexbot_standin import GexBotStandIn
@@ -30,7 +31,6 @@ from gex_pipeline.history.staging import stage
 from gex_pipeline.journal import encode_record, name_journal, segment_path
 from gex_pipeline.loader.loading import Loader
 from gex_pipeline.settings import load_settings
-from gex_pipeline.storage.backup_files import list_backups
 from gex_pipeline.storage.files import sha256_of
 from gex_pipeline.storage.lease import lease, transaction
 from gex_pipeline.storage.request_queue import announce, find_request

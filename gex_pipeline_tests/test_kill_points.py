@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from gex_pipeline.backups.creating import create_backup
+from gex_pipeline.backups.folder import list_backups
+from gex_pipeline.backups.verifying import verify_backup
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.demo.gexbot_standin import GexBotStandIn
 from gex_pipeline.demo.sessions import Damage, Session, write_history_file
 from gex_pipeline.history.exporting import export_day
 from gex_pipeline.history.paths import Partition, Table
 from gex_pipeline.settings import Settings, load_settings
-from gex_pipeline.storage.backup_files import list_backups
-from gex_pipeline.storage.backups import create_backup
 from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.request_queue import announce
 from gex_pipeline.storage.schema import ensure_schema
-from gex_pipeline.storage.verifying import verify_backup
 from gex_pipeline_tests.durable_state import State, files_of, rows_of, state_of
 from gex_pipeline_tests.kill_points import Forks, Order
 from gex_pipeline_tests.processes import is_running, wait_until

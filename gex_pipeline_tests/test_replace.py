@@ -10,12 +10,12 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from gex_pipeline.backups.folder import list_backups
 from gex_pipeline.errors import BackupError
 from gex_pipeline.feeds import Feed
 from gex_pipeline.history.importing import ImportResult, import_staged
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.settings import Settings, load_settings
-from gex_pipeline.storage.backup_files import list_backups
 from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.lineage import ImportCounts
 from gex_pipeline_tests.processes import clean_environment

@@ -14,14 +14,14 @@ import msgspec
 import pytest
 import requests
 
+from gex_pipeline.backups.creating import create_backup
+from gex_pipeline.backups.folder import list_backups
+from gex_pipeline.backups.restoring import restore_backup
 from gex_pipeline.errors import BackupError, LeaseTimeoutError
 from gex_pipeline.journal import Kind, encode_record, list_archived, list_segments, name_journal, segment_path
 from gex_pipeline.loader.loading import Loader
 from gex_pipeline.settings import Settings, load_settings
-from gex_pipeline.storage.backup_files import list_backups
-from gex_pipeline.storage.backups import create_backup
 from gex_pipeline.storage.lease import lease
-from gex_pipeline.storage.restoring import restore_backup
 from gex_pipeline.storage.schema import ensure_schema
 from gex_pipeline_tests.processes import GatewayProcess, child, gex, rows, running_gateway, wait_until
 

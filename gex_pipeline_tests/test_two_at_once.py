@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
+from gex_pipeline.backups.folder import list_backups
+from gex_pipeline.backups.verifying import verify_backup
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.demo.gexbot_standin import GexBotStandIn
 from gex_pipeline.errors import TransientError
 from gex_pipeline.history.download import SourceFile, find_unrecorded_source
 from gex_pipeline.history.staging import read_summary, stage
 from gex_pipeline.settings import Settings, load_settings
-from gex_pipeline.storage.backup_files import list_backups
 from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.request_queue import announce
 from gex_pipeline.storage.schema import ensure_schema
-from gex_pipeline.storage.verifying import verify_backup
 from gex_pipeline_tests.durable_state import rows_of, state_of
 from gex_pipeline_tests.kill_points import Forks, Order
 from gex_pipeline_tests.records import ZERO, import_records, record, stage_records

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import duckdb
 
-from gex_pipeline.errors import BackupError, DamagedDatabaseError, DiskFullError, PermanentError, TransientError
-from gex_pipeline.settings import Settings
-from gex_pipeline.storage.backup_files import (
+from gex_pipeline.backups.contents import TableContent, count_rows, opened, read_contents
+from gex_pipeline.backups.copying import MAKE_ROOM, Copied, clone_or_copy, read_back
+from gex_pipeline.backups.folder import (
     Backup,
     Manifest,
     Progress,
@@ -31,8 +31,8 @@ from gex_pipeline.storage.backup_files import (
     turn,
     write_manifest,
 )
-from gex_pipeline.storage.contents import TableContent, count_rows, opened, read_contents
-from gex_pipeline.storage.copying import MAKE_ROOM, Copied, clone_or_copy, read_back
+from gex_pipeline.errors import BackupError, DamagedDatabaseError, DiskFullError, PermanentError, TransientError
+from gex_pipeline.settings import Settings
 from gex_pipeline.storage.files import beside, sync
 from gex_pipeline.storage.lease import fold_log_in, has_log, lease
 

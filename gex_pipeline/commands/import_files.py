@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gex_pipeline.backup_commands import DataDir
+from gex_pipeline.commands.options import DataDir
 from gex_pipeline.settings import load_settings
 
 if TYPE_CHECKING:

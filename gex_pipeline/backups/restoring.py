@@ -9,14 +9,14 @@ from pathlib import Path
 
 import duckdb
 
+from gex_pipeline.backups.copying import clone_or_copy, read_back
+from gex_pipeline.backups.creating import LEASE_TIMEOUT_SECONDS
+from gex_pipeline.backups.folder import Backup, Progress, find_backup, no_progress, turn
+from gex_pipeline.backups.verifying import verify_found
 from gex_pipeline.errors import BackupError, PermanentError
 from gex_pipeline.settings import Settings
-from gex_pipeline.storage.backup_files import Backup, Progress, find_backup, no_progress, turn
-from gex_pipeline.storage.backups import LEASE_TIMEOUT_SECONDS
-from gex_pipeline.storage.copying import clone_or_copy, read_back
 from gex_pipeline.storage.files import beside, sync
 from gex_pipeline.storage.lease import fold_log_in, has_log, log_path, standstill
-from gex_pipeline.storage.verifying import verify_found
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from functools import partial
 import duckdb
 import msgspec
 
+from gex_pipeline.backups.contents import differences, opened, read_contents
+from gex_pipeline.backups.folder import Backup, Progress, find_backup, no_progress, turn, write_manifest
 from gex_pipeline.errors import BackupError
 from gex_pipeline.settings import Settings
-from gex_pipeline.storage.backup_files import Backup, Progress, find_backup, no_progress, turn, write_manifest
-from gex_pipeline.storage.contents import differences, opened, read_contents
 from gex_pipeline.storage.files import sha256_of
 
 logger = logging.getLogger(__name__)

@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gex_pipeline.commands.options import DataDir
 from gex_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
-    from gex_pipeline.storage.backup_files import Backup, Progress
+    from gex_pipeline.backups.folder import Backup, Progress
 
 backup_app = typer.Typer(no_args_is_help=True, help="Backups of the database.")
-
-DataDir = Annotated[Path | None, typer.Option(help="Folder of everything that is recorded (data).")]
 
 
 @backup_app.command("create")
 def create(data_dir: DataDir = None) -> None:
     """Back the database up, while the system runs or not, and verify the copy."""
-    from gex_pipeline.storage.backups import create_backup
+    from gex_pipeline.backups.creating import create_backup
 
     with _progress_bar() as progress:
         backup = create_backup(load_settings(data_dir=data_dir), reason="by hand", progress=progress)
@@ -35,7 +34,7 @@ def create(data_dir: DataDir = None) -> None:
 @backup_app.command("list")
 def list_all(data_dir: DataDir = None) -> None:
     """List the backups, the newest first."""
-    from gex_pipeline.storage.backup_files import list_backups
+    from gex_pipeline.backups.folder import list_backups
 
     folder = load_settings(data_dir=data_dir).database_backups_dir
     backups = list_backups(folder)
@@ -58,7 +57,7 @@ def verify(
     data_dir: DataDir = None,
 ) -> None:
     """Compare a backup with what its manifest says; the exit status is 1 when it is damaged."""
-    from gex_pipeline.storage.verifying import verify_backup
+    from gex_pipeline.backups.verifying import verify_backup
 
     with _progress_bar() as progress:
         backup = verify_backup(load_settings(data_dir=data_dir), name, progress)
@@ -79,7 +78,7 @@ def restore(
     data_dir: DataDir = None,
 ) -> None:
     """Verify a backup and restore it: to a new path, or in place while the system runs or not."""
-    from gex_pipeline.storage.restoring import restore_backup
+    from gex_pipeline.backups.restoring import restore_backup
 
     with _progress_bar() as progress:
         restored = restore_backup(load_settings(data_dir=data_dir), name, to=to, force=force, progress=progress)

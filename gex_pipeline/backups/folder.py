@@ -12,8 +12,8 @@ from typing import Literal
 import msgspec
 from filelock import FileLock, Timeout
 
+from gex_pipeline.backups.contents import TableContent
 from gex_pipeline.errors import BackupError, TransientError
-from gex_pipeline.storage.contents import TableContent
 from gex_pipeline.storage.disk import disk_errors
 from gex_pipeline.storage.files import write_whole
 
