@@ -1,211 +1,21 @@
-"""Unusual Whales messages: frames, control traffic, option trades, OCC symbols, and what is refused."""
+"""Option trades: each value in each of its spellings, OCC symbols, what is refused, and the table they become."""
 
 import datetime as dt
 import json
-import sys
 from decimal import Decimal
-from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
-from gex_pipeline.errors import FieldProblem, RecordError
+from gex_pipeline.errors import RecordError
 from gex_pipeline.formats.option_trades import TRADES_SCHEMA, OccSymbol, OptionTrade, parse_occ, trades, trades_table
-from gex_pipeline.formats.unusual_whales import Message, parse_message, snapshot_payload
+from gex_pipeline.formats.unusual_whales import parse_message
+from gex_pipeline_tests.option_trade_messages import MINIMAL, TRADE, option_trades, refused_fields, trade
 
-TRADE: dict[str, Any] = {
-    "id": "a4dc6020-0611-4c23-b0bc-99944c7348ab",
-    "underlying_symbol": "UVIX",
-    "executed_at": 1726670167412,
-    "nbbo_bid": "0.01",
-    "nbbo_ask": "0.09",
-    "size": 1,
-    "price": "0.01",
-    "option_symbol": "UVIX240920C00025000",
-    "created_at": 1726670167461,
-    "report_flags": [],
-    "tags": ["bid_side", "bearish", "etf"],
-    "expiry": "2024-09-20",
-    "option_type": "call",
-    "open_interest": 410,
-    "strike": "25.0000000000",
-    "premium": "1.00",
-    "volume": 105,
-    "underlying_price": "4.9261",
-    "ewma_nbbo_ask": "0.09",
-    "ewma_nbbo_bid": "0.01",
-    "implied_volatility": "8.46381958089369",
-    "delta": "0.01132315610146539",
-    "theta": "-0.02291485773244166",
-    "gamma": "0.00962272181839715",
-    "vega": "0.0001082948756510385",
-    "rho": "0.000002508438316242667",
-    "theo": "0.01",
-    "trade_code": "slan",
-    "exchange": "XCBO",
-    "ask_vol": 10,
-    "bid_vol": 95,
-    "no_side_vol": 0,
-    "mid_vol": 0,
-    "multi_vol": 0,
-    "stock_multi_vol": 0,
-}
-MINIMAL = {"id": "1", "executed_at": 1726670167412, "option_chain_id": "SPXW251121P06512500"}
 PRICES = ["strike", "price", "premium", "underlying_price", "nbbo_bid", "nbbo_ask"]
 COMPUTED = [
     "ewma_nbbo_bid", "ewma_nbbo_ask", "implied_volatility", "delta", "gamma", "theta", "vega", "rho", "theo",
 ]  # fmt: skip
-SNAPSHOT = b'{"timestamp":1777492800, "ticker":"SPX","strikes":[[6890,-228.01,1.10]]}'
-
-
-def option_trades(payload: Any) -> list[OptionTrade]:
-    return trades(parse_message(json.dumps(["option_trades:UVIX", payload]).encode()))
-
-
-def trade(**changes: Any) -> OptionTrade:
-    (found,) = option_trades(MINIMAL | changes)
-    return found
-
-
-def refused_fields(error: RecordError) -> list[str]:
-    return [problem.field for problem in error.problems]
-
-
-# Frames
-
-
-def test_a_phoenix_message_is_read() -> None:
-    body = b'[null, "7", "option_trades_super_algo:SPX", "new_msg", {"data": {"price": 1.10}}]'
-    assert parse_message(body) == Message(
-        "option_trades_super_algo:SPX", "new_msg", b'{"data": {"price": 1.10}}', is_control=False
-    )
-
-
-def test_a_channel_and_payload_pair_is_read() -> None:
-    assert parse_message(b'["flow-alerts",{"a":1}]') == Message("flow-alerts", None, b'{"a":1}', is_control=False)
-
-
-@pytest.mark.parametrize("topic", ["topic", "channel"])
-@pytest.mark.parametrize("event", ["event_type", "event"])
-@pytest.mark.parametrize("payload", ["payload", "data"])
-def test_an_object_is_read_under_each_of_its_names(topic: str, event: str, payload: str) -> None:
-    body = json.dumps({topic: "gex:SPY", event: "update", payload: [1, 2], "sent_by": "browser"})
-    assert parse_message(body.encode()) == Message("gex:SPY", "update", b"[1, 2]", is_control=False)
-
-
-def test_an_object_needs_no_event() -> None:
-    assert parse_message(b'{"topic":"news","payload":{}}').event is None
-
-
-def test_the_payload_is_kept_byte_for_byte() -> None:
-    payload = '{ "b":1.10,"a" :"caf\u00e9 \\u00e9" , "a":2E+3}'.encode()
-    for body in b'["x",%b]' % payload, b'[null,null,"x","e", %b ]' % payload, b'{"topic":"x","data":%b}' % payload:
-        assert parse_message(body).payload == payload
-        assert parse_message(memoryview(body)).payload == payload
-
-
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        (b'{"payload":{}}', "topic"),
-        (b'{"topic":null,"payload":{}}', "topic"),
-        (b'{"topic":"","payload":{}}', "topic"),
-        (b'{"channel":5,"payload":{}}', "channel"),
-        (b'["  ",{}]', "topic"),
-        (b"[{},{}]", "topic"),
-        (b'[null,null,7,"new_msg",{}]', "topic"),
-        (b'[null,null,"x",7,{}]', "event"),
-        (b'{"topic":"x","event_type":{},"payload":{}}', "event_type"),
-        (b'{"topic":"x","event":"y"}', "payload"),
-        (b"[]", ""),
-        (b'["x"]', ""),
-        (b'["x",{},{}]', ""),
-        (b'"x"', ""),
-        (b"5", ""),
-        (b"null", ""),
-    ],
-)
-def test_what_is_none_of_the_frames_is_refused_by_field(body: bytes, field: str) -> None:
-    with pytest.raises(RecordError) as refused:
-        parse_message(body)
-    assert refused_fields(refused.value) == [field]
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"hello",
-        b'["x",{}',
-        b'["x",{"a":}]',
-        b'["x",{}] extra',
-        b'["x",NaN]',
-        b'["x","\xff"]',
-        b'["x","\xed\xa0\x80"]',
-        b'["x","\\ud800"]',
-        b'["x","\\x"]',
-    ],
-)
-def test_a_body_that_is_not_json_is_refused_and_quoted(body: bytes) -> None:
-    with pytest.raises(RecordError) as refused:
-        parse_message(body)
-    assert refused_fields(refused.value) == [""]
-    assert refused.value.problems[0].value == body.decode(errors="replace")
-
-
-@pytest.mark.parametrize("closed", [True, False])
-@pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
-def test_deep_nesting_is_refused(opening: bytes, closing: bytes, *, closed: bool) -> None:
-    depth = 100_000
-    for body in b'["option_trades",%b]', b'{"topic":"x","data":%b}':
-        with pytest.raises(RecordError):
-            parse_message(body % (opening * depth + b"1" + closing * depth * closed))
-
-
-def test_nesting_that_only_a_later_step_finds_too_deep_is_refused() -> None:
-    for depth in range(sys.getrecursionlimit() - 200, sys.getrecursionlimit()):
-        payload = b'{"price":' + b"[" * depth + b"]" * depth + b"}"
-        with pytest.raises(RecordError):
-            trades(Message("option_trades", None, payload, is_control=False))
-
-
-# Control messages
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'["1","1","option_trades:SPX","phx_join",{}]',
-        b'["1","1","option_trades:SPX","phx_reply",{"response":{},"status":"ok"}]',
-        b'["1",null,"option_trades:SPX","phx_close",{}]',
-        b'[null,"9","phoenix","heartbeat",{}]',
-        b'[null,"9","phoenix","anything",{}]',
-        b'["option_trades:TSLA",{"response":{},"status":"ok"}]',
-        b'["option_trades:TSLA",{"status" : "ok", "response" : {"a":1}}]',
-        b'{"topic":"option_trades","event":"phx_reply","payload":{}}',
-    ],
-)
-def test_the_sockets_own_traffic_is_control_and_carries_no_trades(body: bytes) -> None:
-    message = parse_message(body)
-    assert message.is_control
-    assert trades(message) == []
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'["news",{"response":{},"status":"ok","id":1}]',
-        b'["news",{"response":{},"status":"error"}]',
-        b'["news",{"response":"{}","status":"ok"}]',
-        b'["news",["response","status"]]',
-        b'[null,null,"news","new_msg",{"status":"ok"}]',
-        b'[null,null,"phoenix_az","aphx_",{}]',
-    ],
-)
-def test_data_that_resembles_control_traffic_is_data(body: bytes) -> None:
-    assert not parse_message(body).is_control
 
 
 # Trades
@@ -518,31 +328,6 @@ def test_anything_else_is_no_occ_symbol(symbol: str) -> None:
     assert refused_fields(refused.value) == ["option_symbol"]
 
 
-# Snapshots
-
-
-@pytest.mark.parametrize("topic", [b"gex", b"gex:SPX", b"gex_zero"])
-def test_a_snapshot_is_cut_out_as_sent(topic: bytes) -> None:
-    for payload in SNAPSHOT, b'{"n":1, "data" : %b }' % SNAPSHOT:
-        assert snapshot_payload(parse_message(b'["%b",%b]' % (topic, payload))) == SNAPSHOT
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'["gexbot",%b]' % SNAPSHOT,
-        b'["news",%b]' % SNAPSHOT,
-        b'["gex:SPY",{"timestamp":1,"gamma_per_one_percent_move":"5"}]',
-        b'["gex:SPY",{"data":{"strikes":[]}}]',
-        b'["gex:SPY",{"data":[%b]}]' % SNAPSHOT,
-        b'["gex:SPY",[%b]]' % SNAPSHOT,
-        b'["gex:SPY",null]',
-    ],
-)
-def test_other_messages_carry_no_snapshot(body: bytes) -> None:
-    assert snapshot_payload(parse_message(body)) is None
-
-
 # The table
 
 
@@ -586,70 +371,3 @@ def test_the_columns_are_typed_and_ordered() -> None:
     assert types["expiry"] == pa.date32()
     assert types["tags"] == types["report_flags"] == pa.list_(pa.string())
     assert types["is_agg"] == types["canceled"] == pa.bool_()
-
-
-# Whatever is sent
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(), inner, max_size=5),
-    max_leaves=10,
-)
-TOPICS = st.sampled_from(["option_trades", "option_trades:SPX", "gex", "gex:SPY", "phoenix", "", None])
-NUMBERS = st.from_regex(r"-?[0-9]{1,25}(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,5})?", fullmatch=True)
-FIELDS = st.sampled_from(sorted(TRADE.keys() | {"sector", "is_agg", "canceled", "option_chain_id", "ticker", "data"}))
-FRAMES = st.one_of(
-    st.tuples(TOPICS | JSON, JSON),
-    st.tuples(st.none(), st.none(), TOPICS | JSON, st.sampled_from(["new_msg", "phx_reply", None]) | JSON, JSON),
-    st.dictionaries(st.sampled_from(["topic", "channel", "event", "event_type", "payload", "data"]), TOPICS | JSON),
-)
-
-
-def refusal(body: bytes) -> tuple[FieldProblem, ...]:
-    """Do all that is done to a body; the problems it was refused for, or none. Any other error escapes."""
-    try:
-        message = parse_message(body)
-        json.loads(message.payload, parse_int=str)
-        snapshot_payload(message)
-        trades_table([(1, message.topic, found) for found in trades(message)])
-    except RecordError as error:
-        return error.problems
-    return ()
-
-
-@settings(deadline=None, max_examples=200)
-@given(st.binary() | st.text().map(str.encode) | JSON.map(lambda value: json.dumps(value).encode()))
-@example(b'["x","\\ud83d"]')
-@example(b'["option_trades",' + b"9" * 5000 + b"]")
-def test_no_body_raises_anything_but_a_record_error(body: bytes) -> None:
-    assert all(problem.expected for problem in refusal(body))
-
-
-@settings(deadline=None, max_examples=200)
-@given(FRAMES)
-def test_no_frame_raises_anything_but_a_record_error(frame: object) -> None:
-    for body in json.dumps(frame).encode(), json.dumps(frame, ensure_ascii=False).encode():
-        assert all(problem.expected for problem in refusal(body))
-
-
-@settings(deadline=None, max_examples=300)
-@given(st.dictionaries(FIELDS, JSON | NUMBERS, min_size=1, max_size=3))
-def test_a_changed_trade_fits_the_table_or_is_refused_by_a_changed_field(changes: dict[str, object]) -> None:
-    body = json.dumps(["option_trades", TRADE | changes]).encode()
-    assert {problem.field.split(".")[0] for problem in refusal(body)} <= changes.keys()
-
-
-@settings(deadline=None, max_examples=200)
-@given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**20) + 1, max_value=10**20 - 1, places=18))
-def test_a_price_reaches_the_table_unchanged(price: Decimal) -> None:
-    table = trades_table([(1, "option_trades", trade(price=str(price)))])
-    assert table["price"].to_pylist() == [price]
-
-
-@settings(deadline=None, max_examples=200)
-@given(st.floats(min_value=-(10.0**19), max_value=10.0**19))
-def test_a_computed_figure_reaches_the_table_unchanged(figure: float) -> None:
-    for sent in (figure, repr(figure), format(Decimal(repr(figure)), "f")):
-        table = trades_table([(1, "option_trades", trade(vega=sent))])
-        assert table["vega"].to_pylist() == [figure]

@@ -1,4 +1,4 @@
-"""Tables made and adopted, keyed inserts, lineage."""
+"""Keyed inserts: the first observation stays, what differs is counted, nothing else is touched."""
 
 from __future__ import annotations  # evaluated, they would keep DuckDB types alive
 
@@ -12,26 +12,15 @@ from typing import Any
 import duckdb
 import pytest
 
-from gex_pipeline.clock import epoch_ms
 from gex_pipeline.feeds import Feed
 from gex_pipeline.formats.columns import SnapshotColumns
 from gex_pipeline.formats.gexbot import parse_snapshot
 from gex_pipeline.formats.option_trades import trades, trades_table
 from gex_pipeline.formats.unusual_whales import parse_message
 from gex_pipeline.storage.lease import lease, transaction
-from gex_pipeline.storage.lineage import (
-    EarlierImport,
-    ImportCounts,
-    add_to_segment,
-    find_import,
-    import_ids,
-    next_import_id,
-    record_import,
-    segment_import_id,
-)
-from gex_pipeline.storage.schema import TABLES, column_type, ensure_schema, has_table
+from gex_pipeline.storage.lineage import ImportCounts
+from gex_pipeline.storage.schema import column_type, ensure_schema
 from gex_pipeline.storage.snapshots import SNAPSHOT_COLUMNS, STRIKE_COLUMNS, day_rows_sql, insert_new, rows_sql
-from gex_pipeline_tests.processes import rows
 
 ZERO, ONE = Feed("SPX", "gex_zero"), Feed("SPX", "gex_one")
 DAY = dt.date(2026, 4, 29)
@@ -39,26 +28,6 @@ TIME = 1777492800
 TIME_MS = TIME * 1000
 
 Row = tuple[Any, ...]
-
-
-# The tables
-
-LEGACY = """
-CREATE TABLE gex_snapshots(timestamp BIGINT, ticker VARCHAR, spot_price DOUBLE, zero_gamma DOUBLE, net_gex DOUBLE,
-    min_dte INTEGER, sec_min_dte INTEGER, major_pos_vol DOUBLE, major_pos_oi DOUBLE, major_neg_vol DOUBLE,
-    major_neg_oi DOUBLE, sum_gex_vol DOUBLE, sum_gex_oi DOUBLE, delta_risk_reversal DOUBLE, max_priors VARCHAR,
-    note VARCHAR);
-CREATE TABLE gex_strikes(timestamp BIGINT, ticker VARCHAR, strike DOUBLE, gamma DOUBLE, oi_gamma DOUBLE,
-    priors VARCHAR, note VARCHAR);
-INSERT INTO gex_snapshots VALUES
-    (1777492800000, 'SPX', 7138.55, 7112.95, NULL, 0, 1, 7135, 7200, 7100, 6900, 1712585.519, 51521.105, 0.118,
-        '[[7140, 170979.742]]', 'mine'),
-    (1777492801000, 'NQ_NDX', 25197.21, 0, -1.5, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO gex_strikes VALUES
-    (1777492800000, 'SPX', 6890, -228.01, -86.9, '[-240.55, -243.15, null, -221.27, -220.12]', 'mine'),
-    (1777492800000, 'SPX', 6895, -48.47, NULL, '[]', NULL),
-    (1777492800000, 'SPX', 6900, 0, 0, NULL, NULL);
-"""
 LEGACY_SOURCE = {
     "timestamp": TIME, "spot": 7138.55, "zero_gamma": 7112.95, "min_dte": 0, "sec_min_dte": 1, "major_pos_vol": 7135,
     "major_pos_oi": 7200, "major_neg_vol": 7100, "major_neg_oi": 6900, "sum_gex_vol": 1712585.519,
@@ -67,81 +36,6 @@ LEGACY_SOURCE = {
         [6890, -228.01, -86.9, [-240.55, -243.15, None, -221.27, -220.12]], [6895, -48.47, None, []], [6900, 0, 0],
     ],
 }  # fmt: skip
-
-
-@pytest.fixture
-def legacy(path: Path) -> Path:
-    """A user's file from before this system: none of our columns, priors as text, and a column of their own."""
-    with duckdb.connect(path) as connection:
-        connection.execute(LEGACY)
-    return path
-
-
-def columns(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
-    found = connection.execute(
-        "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ? ORDER BY column_index", [table]
-    ).fetchall()
-    return dict(found)
-
-
-def test_a_new_file_gets_every_table_with_its_columns_in_order(path: Path) -> None:
-    with lease(path, purpose="create") as connection:
-        assert len(ensure_schema(connection)) == len(TABLES)
-        for table, declared in TABLES.items():
-            types = {name: kind.partition(" DEFAULT")[0].replace(", ", ",") for name, kind in declared.items()}
-            assert columns(connection, table) == types
-            assert has_table(connection, table)
-        assert not has_table(connection, "another_table")
-        assert column_type(connection, "gex_strikes", "priors") == "DOUBLE[]"
-
-
-def test_a_second_look_at_the_schema_does_nothing(path: Path) -> None:
-    with lease(path, purpose="create") as connection:
-        ensure_schema(connection)
-    with lease(path, purpose="look", read_only=True) as connection:
-        assert ensure_schema(connection) == []
-
-
-def test_a_legacy_file_is_adopted_with_its_rows_its_types_and_its_own_columns(legacy: Path) -> None:
-    before = {table: rows(legacy, f"FROM {table}") for table in ("gex_snapshots", "gex_strikes")}
-    with lease(legacy, purpose="look") as connection:
-        types = {table: columns(connection, table) for table in before}
-        statements = ensure_schema(connection)
-        assert all(statement.startswith(("ALTER TABLE gex_", "CREATE TABLE ")) for statement in statements)
-        for table, kept in types.items():
-            now = columns(connection, table)
-            assert list(now.items())[: len(kept)] == list(kept.items())
-            assert now.keys() == kept.keys() | TABLES[table].keys()
-            assert connection.execute(f"SELECT {', '.join(kept)} FROM {table}").fetchall() == before[table]  # noqa: S608
-            added = f"SELECT DISTINCT endpoint, source, import_id FROM {table}"  # noqa: S608
-            assert connection.execute(added).fetchall() == [("gex_zero", None, None)]
-        assert column_type(connection, "gex_strikes", "priors") == "VARCHAR"
-    with lease(legacy, purpose="look again", read_only=True) as connection:
-        assert ensure_schema(connection) == []
-
-
-def test_a_file_with_some_of_the_tables_gets_the_others(path: Path) -> None:
-    with lease(path, purpose="create") as connection:
-        ensure_schema(connection)
-        connection.execute("DROP TABLE data_lineage")
-        connection.execute("ALTER TABLE gex_strikes DROP COLUMN vanna")
-        assert [statement.split("(")[0] for statement in ensure_schema(connection)] == [
-            "ALTER TABLE gex_strikes ADD COLUMN vanna DOUBLE",
-            "CREATE TABLE data_lineage ",
-        ]
-
-
-def test_an_adoption_that_fails_changes_nothing(legacy: Path) -> None:
-    with lease(legacy, purpose="prepare") as connection:
-        connection.execute("CREATE VIEW loader_position AS SELECT 1 AS x")
-        before = {table: columns(connection, table) for table in ("gex_snapshots", "gex_strikes")}
-        with pytest.raises(duckdb.Error):
-            ensure_schema(connection)
-        assert {table: columns(connection, table) for table in before} == before
-        assert not has_table(connection, "data_lineage")
-
-
-# Inserting
 
 
 @pytest.fixture
@@ -354,85 +248,3 @@ def test_an_insert_that_is_rolled_back_leaves_nothing(database: duckdb.DuckDBPyC
     with pytest.raises(ZeroDivisionError):
         fail()
     assert stored(database) == before
-
-
-# Lineage
-
-
-def test_an_import_is_found_by_its_bytes_and_its_partition_only(database: duckdb.DuckDBPyConnection) -> None:
-    def record(import_id: int, **changes: Any) -> None:
-        line: dict[str, Any] = {
-            "import_id": import_id, "source_file": "a.json", "sha256": "abc", "feed": ZERO, "date": DAY,
-            "counts": ImportCounts(5, 50, 2, 1), "status": "imported", "run_id": "run",
-            "started_at_ms": epoch_ms() - 1500,
-        }  # fmt: skip
-        record_import(database, **(line | changes))
-
-    before_ms = epoch_ms()
-    assert find_import(database, ZERO, DAY, "abc") is None
-    record(1, status="unchanged")
-    record(2, status="failed")
-    record(3, sha256="other")
-    record(4, feed=ONE)
-    record(5, feed=Feed("NDX", "gex_zero"))
-    record(6, date=DAY + dt.timedelta(days=1))
-    assert find_import(database, ZERO, DAY, "abc") is None
-    record(7)
-    record(8, run_id=None, status="replaced", counts=ImportCounts(5, 50, 3, 2, 1))
-    found = find_import(database, ZERO, DAY, "abc")
-    assert found is not None
-    assert found == EarlierImport(8, 5, 1, found.import_timestamp_ms)
-    assert before_ms <= found.import_timestamp_ms <= epoch_ms()
-    line = database.execute(
-        "SELECT * REPLACE (import_timestamp - started_at AS import_timestamp, 0 AS started_at) "
-        "FROM data_lineage WHERE import_id = 8"
-    ).fetchall()
-    ms = line[0][14]
-    assert 1500 <= ms < 10_000
-    assert line == [
-        (
-            8,
-            "a.json",
-            "abc",
-            "history",
-            "SPX",
-            "gex_zero",
-            DAY,
-            5,
-            50,
-            3,
-            2,
-            1,
-            0,
-            ms / 1000,
-            ms,
-            "replaced",
-            None,
-            None,
-        ),
-    ]
-    assert import_ids(database, ZERO, DAY, "abc") == [7, 8]
-
-
-def test_import_ids_count_on_from_the_highest(database: duckdb.DuckDBPyConnection) -> None:
-    assert next_import_id(database) == 1
-    first = segment_import_id(database, "journal-a", 1)
-    assert (first, next_import_id(database)) == (1, 2)
-
-
-def test_a_journal_segment_has_one_line_that_its_batches_add_to(database: duckdb.DuckDBPyConnection) -> None:
-    first = segment_import_id(database, "a", 1)
-    assert segment_import_id(database, "a", 1) == first
-    second, other = segment_import_id(database, "a", 2), segment_import_id(database, "b", 1)
-    assert len({first, second, other}) == 3
-    add_to_segment(database, first, ImportCounts(1, 2, 3, 4))
-    add_to_segment(database, first, ImportCounts(10, 20, 30, 40))
-    lines = database.execute(
-        "SELECT import_id, records_imported, strikes_imported, records_present, records_differing FROM data_lineage "
-        "ORDER BY import_id"
-    ).fetchall()
-    assert lines == [
-        (first, 11, 22, 33, 44),
-        (second, 0, 0, 0, 0),
-        (other, 0, 0, 0, 0),
-    ]
