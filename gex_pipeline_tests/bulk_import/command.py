@@ -14,6 +14,7 @@ import dagster as dg
 import pyarrow.parquet as pq
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
+from gex_pipeline.definitions import defs
 from gex_pipeline.demo.sessions import Damage, Session, write_history_file
 from gex_pipeline.history.judging import PUBLISHED, STAGED, STORED, Check
 from gex_pipeline.history.paths import Partition, Table
@@ -23,15 +24,7 @@ from gex_pipeline_tests.processes import clean_environment, rows
 
 SNAPSHOTS, STRIKES = 100, 6
 TABLES: tuple[Table, Table] = ("snapshots", "strikes")
-ASSETS = (
-    "history_file",
-    "staged_snapshots",
-    "staged_strikes",
-    "gex_snapshots",
-    "gex_strikes",
-    "snapshots_parquet",
-    "strikes_parquet",
-)
+ASSETS = [key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()]
 CHECKS = (*STAGED, *STORED, *PUBLISHED)
 PLACE = "data/source/gexbot/SPX/gex_full"
 # What `gex import` is asked to do in most tests, from the folder that `make_files` fills.
@@ -40,6 +33,8 @@ ZERO, ONE = "2025-11-14|NQ_NDX:gex_zero", "2025-11-14|NQ_NDX:gex_one"
 IN_PLACE, UNSAID, OURS = "2025-11-14|SPX:gex_full", "2025-11-18|SPX:gex_zero", "2025-11-17|SPX:gex_zero"
 LINKED, BAD = "2025-11-24|SPX:gex_zero", "2025-11-20|SPX:gex_zero"
 IMPORTED = {ZERO, ONE, IN_PLACE, UNSAID, OURS, LINKED}
+DAYS = (3, 4, 5, 6, 7, 10, 11, 12, 13, 14)
+MANY = {f"2025-11-{day:02d}|SPX:gex_zero" for day in DAYS}
 NOISE = ("Traceback", "Warning", "leaked", "nanobind", "resource_tracker")
 
 Row = tuple[Any, ...]

@@ -4,21 +4,18 @@ import datetime as dt
 import os
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from shutil import copytree
 
 import dagster as dg
-import pytest
-import requests
 from filelock import FileLock
 
 from gex_pipeline.feeds import Feed
 from gex_pipeline.history.paths import Partition
 from gex_pipeline_tests.bulk_import.command import (
+    MANY,
     NOISE,
     SNAPSHOTS,
     STRIKES,
@@ -32,15 +29,8 @@ from gex_pipeline_tests.bulk_import.command import (
     run,
     settings_of,
     stored,
-    write,
 )
-from gex_pipeline_tests.processes import clean_environment, is_running, running_gateway, wait_until
-
-# Cut off
-
-
-DAYS = (3, 4, 5, 6, 7, 10, 11, 12, 13, 14)
-MANY = {f"2025-11-{day:02d}|SPX:gex_zero" for day in DAYS}
+from gex_pipeline_tests.processes import clean_environment, is_running, wait_until
 
 
 class Running:
@@ -95,24 +85,6 @@ def running(folder: Path) -> Iterator[Running]:
         with suppress(ProcessLookupError):
             os.killpg(started.process.pid, signal.SIGKILL)
         started.process.wait()
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with many days that were imported in one go."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    for key in MANY:
-        write(folder / "many" / f"{key[:10]}_SPX_classic_gex_zero.json", key)
-    told = run(folder, "many")
-    assert (told.code, told.summary) == (0, f"{len(MANY)} imported, 0 skipped, 0 refused, 0 failed")
-    return folder
-
-
-@pytest.fixture
-def many(undisturbed: Path, tmp_path: Path) -> Path:
-    """A folder with the same files, of which none is imported."""
-    copytree(undisturbed / "many", tmp_path / "many")
-    return tmp_path
 
 
 def test_an_import_that_is_cut_off_leaves_whole_days_and_the_same_command_goes_on(
@@ -182,40 +154,3 @@ def test_a_file_whose_staging_process_is_killed_fails_alone(many: Path) -> None:
     assert told.of("2025-11-03").endswith(": the process that read it was killed; was memory short?")
     assert "No such file or directory" in told.of("2025-11-12")
     assert_whole(many, {key for key in MANY if not key.startswith(("2025-11-03", "2025-11-12"))})
-
-
-# In company
-
-
-def test_files_are_imported_while_captures_come_in_and_none_of_either_is_lost(many: Path, undisturbed: Path) -> None:
-    stop, sent = threading.Event(), 0
-    with running_gateway(many / "data") as gateway:
-
-        def capture() -> None:
-            nonlocal sent
-            with requests.Session() as session:
-                while not stop.wait(0.02):
-                    snapshot = {
-                        "timestamp": 1_763_130_600 + sent,
-                        "ticker": "LIVE",
-                        "spot": 1,
-                        "strikes": [[5, 1, 2]],
-                    }
-                    assert session.post(f"{gateway.url}/gex", json=snapshot, timeout=30).status_code == 202
-                    sent += 1
-
-        client = threading.Thread(target=capture)
-        client.start()
-        try:
-            told = run(many, "many")
-        finally:
-            stop.set()
-            client.join()
-        gateway.wait_until_loaded()
-    assert (told.code, told.summary) == (0, f"{len(MANY)} imported, 0 skipped, 0 refused, 0 failed")
-    assert sent > 10
-    live = "FROM gex_snapshots WHERE ticker = 'LIVE'"
-    assert query(many, f"SELECT count(*), count(DISTINCT timestamp) {live}") == [(sent, sent)]
-    history = stored(many)["snapshots"]
-    assert [row for row in history if row[1] == "SPX"] == stored(undisturbed)["snapshots"]
-    assert_whole(many, MANY)

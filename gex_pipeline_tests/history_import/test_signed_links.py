@@ -15,6 +15,7 @@ from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.request_queue import find_request
 from gex_pipeline_tests.history_import.world import ZERO, Row, World, spoiling
 from gex_pipeline_tests.processes import free_port
+from gex_pipeline_tests.records import announce_url
 
 
 @pytest.mark.usefixtures("short_pauses")
@@ -30,7 +31,7 @@ def test_a_signed_query_string_is_nowhere_but_in_the_queue_table(
         path = world.write(ZERO, snapshots=1000, strikes=2, damage=spoiling(500))
         closed = f"http://{world.settings.history_hosts[1]}/{path.name}?sig=CLOSED"
         urls = [closed]
-        world.queue(ZERO, closed)
+        announce_url(world.settings, ZERO, closed)
         runs = [world.run(ZERO)]
         for behaviour in ({"status": 403}, {"cut_after": 9_000}):
             urls.append(world.announce(ZERO, path, **behaviour))

@@ -11,6 +11,7 @@ from gex_pipeline.history import assets, download
 from gex_pipeline.history.obtaining import obtain
 from gex_pipeline.settings import load_settings
 from gex_pipeline_tests.history_import.world import DAY, ZERO, World, assert_equal_to_file, failure, metadata, retries
+from gex_pipeline_tests.records import announce_url
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_a_file_announced_while_another_is_fetched_is_newer_than_it(world: World
     first = world.write(ZERO, snapshots=20, strikes=3)
     world.announce(ZERO, first)
     slow = world.gexbot.signed_url(first.name, bytes_per_second=20_000)
-    world.queue(ZERO, slow)
+    announce_url(world.settings, ZERO, slow)
     with ThreadPoolExecutor(1) as pool:
         fetching = pool.submit(obtain, world.settings, ZERO, lambda *_: None)
         while not world.gexbot.requests:

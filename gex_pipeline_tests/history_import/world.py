@@ -22,9 +22,8 @@ from gex_pipeline.history.paths import Partition, Table
 from gex_pipeline.journal import encode_record, name_journal, segment_path
 from gex_pipeline.loader.loading import Loader
 from gex_pipeline.settings import load_settings
-from gex_pipeline.storage.lease import lease, transaction
-from gex_pipeline.storage.request_queue import announce
-from gex_pipeline.storage.schema import ensure_schema
+from gex_pipeline.storage.lease import lease
+from gex_pipeline_tests.records import announce_url
 
 DAY = dt.date(2025, 11, 14)
 OPENING = 1_763_130_601
@@ -60,16 +59,8 @@ class World:
     def announce(self, partition: Partition, path: Path, **behaviour: Any) -> str:
         """Queue a signed URL of a file for a partition, as the loader does, and return it."""
         url = self.gexbot.signed_url(path.name, **behaviour)
-        self.queue(partition, url)
+        announce_url(self.settings, partition, url)
         return url
-
-    def queue(self, partition: Partition, url: str) -> None:
-        with lease(self.settings.database_path, purpose="announce") as connection:
-            ensure_schema(connection)
-            with transaction(connection):
-                announce(
-                    connection, partition.feed, partition.date, url=url, metadata=None, announced_at_ms=epoch_ms()
-                )
 
     def run(
         self, partition: Partition = ZERO, *selected: str, config: Row | None = None
