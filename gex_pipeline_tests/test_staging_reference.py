@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from gex_pipeline.feeds import Feed
 from gex_pipeline.formats import history_file
 from gex_pipeline.formats.history_file import PIECE_BYTES
-from gex_pipeline.history.download import find_unrecorded_source
+from gex_pipeline.history.download import SourceFile
 from gex_pipeline.history.paths import Partition, Table
 from gex_pipeline.history.staging import StagedSummary, stage
 from gex_pipeline.settings import Settings, load_settings
+from gex_pipeline.storage.files import sha256_of
 from gex_pipeline_tests.odd_history_files import ODDITIES, Plan, plans, write_document, write_records
 from gex_pipeline_tests.slow_reading import TEXTS, Held, Reading, load, reference_rows
 
@@ -49,11 +50,9 @@ def assert_staged_as_read(
     path = SPX.source(settings).with_suffix(".json")
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
-    source = find_unrecorded_source(settings, SPX)
-    assert source is not None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(history_file, "PIECE_BYTES", piece_bytes)
-        summary = stage(settings, SPX, source)
+        summary = stage(settings, SPX, SourceFile(path, sha256_of(path)))
     reading = reference_rows(records)
 
     assert told_apart(staged_rows(settings, "snapshots")) == told_apart(reading.snapshots)
