@@ -19,8 +19,6 @@ from gex_pipeline_tests.history_import.world import (
     retries,
 )
 
-# Steps alone
-
 
 def test_each_step_can_be_run_again_alone(world: World) -> None:
     path = world.write(ZERO, snapshots=20, strikes=3)
@@ -63,9 +61,6 @@ def test_a_step_that_lacks_what_comes_before_it_says_so(world: World, selected: 
     result = world.run(ZERO, selected, other)
     assert said in failure(result)
     assert retries(result) == 0
-
-
-# Where the file comes from
 
 
 def test_rows_that_another_run_staged_after_the_checks_are_judged_before_they_are_imported(world: World) -> None:
