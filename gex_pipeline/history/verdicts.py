@@ -124,6 +124,13 @@ def stored_matches_staged(subject: Subject, table: Table) -> Verdict:
     summary = read_summary(subject.staged("snapshots"))
     columns = tuple(pq.read_schema(path).names)
     imports = import_ids(connection, partition.feed, partition.date, summary.sha256)
+    if not imports:
+        return Verdict(
+            False,
+            f"{summary.source} is staged but has not been imported: another run has staged it since the last import, "
+            "or the import is still to come; materialize gex_snapshots and gex_strikes",
+            {"sha256": summary.sha256},
+        )
     brought = stored_content(
         connection, subject.settings.database_path, partition, table, columns, import_ids=imports
     )
@@ -148,7 +155,7 @@ def stored_matches_staged(subject: Subject, table: Table) -> Verdict:
         ) or (0, 0, 0)
         offered = Content(*offer)
     return Verdict(
-        bool(imports) and missing == 0 and brought == offered,
+        missing == 0 and brought == offered,
         f"{in_file:,} rows in the file, {missing:,} missing from the database; "
         f"{brought.rows:,} brought in by this file, {'equal' if brought == offered else 'NOT equal'} to it",
         {
