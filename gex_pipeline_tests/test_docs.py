@@ -13,6 +13,7 @@ from gex_pipeline.history import jobs, judging, sensors
 from gex_pipeline.history.assets import DATABASE_POOL, GROUP
 from gex_pipeline.history.partitions import PARTITIONS
 from gex_pipeline.loader.__main__ import parser as loader_parser
+from gex_pipeline.poller.__main__ import parser as poller_parser
 from gex_pipeline.settings import Settings, variable_names
 from gex_pipeline.storage.schema import TABLES
 from gex_pipeline.upkeep import nightly_backup
@@ -96,7 +97,9 @@ def test_every_command_is_in_the_readme() -> None:
     assert {command for command in commands if f"`gex {command}" not in documented} == set()
 
 
-@pytest.mark.parametrize("parser", [gateway_parser(), loader_parser()], ids=lambda parser: parser.prog)
+@pytest.mark.parametrize(
+    "parser", [gateway_parser(), loader_parser(), poller_parser()], ids=lambda parser: parser.prog
+)
 def test_every_flag_is_in_the_readme(parser: argparse.ArgumentParser) -> None:
     row = next(line for line in _section("Command line").splitlines() if f"`{parser.prog}`" in line)
     flags = {action.option_strings[-1] for action in parser._actions} - {"--help"}
