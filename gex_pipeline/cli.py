@@ -11,6 +11,7 @@ from gex_pipeline.backup_commands import DataDir, backup_app
 from gex_pipeline.bench_commands import bench_app
 from gex_pipeline.dagster_home import dagster_instance
 from gex_pipeline.errors import GexError
+from gex_pipeline.export_command import export_days
 from gex_pipeline.import_command import import_paths
 from gex_pipeline.settings import load_settings
 
@@ -20,6 +21,7 @@ app.add_typer(feeds_app, name="feeds")
 app.add_typer(backup_app, name="backup")
 app.add_typer(bench_app, name="bench")
 app.command("import")(import_paths)
+app.command("export")(export_days)
 
 
 @app.command()

@@ -61,6 +61,19 @@ def session_from(now_ms: int) -> tuple[int, int]:
     raise PermanentError(f"the calendar of trading days has no session after {today}")
 
 
+def trading_days(first: dt.date, last: dt.date) -> list[dt.date]:
+    """Return the trading days from one day to another, both included."""
+    days = (first + dt.timedelta(days=days) for days in range((last - first).days + 1))
+    return [day for day in days if is_trading_day(day)]
+
+
+def sessions_before(now_ms: int, count: int) -> list[dt.date]:
+    """Return the last trading days that had closed at a moment, so many of them, the oldest first."""
+    today = new_york_time(now_ms).date()
+    recent = trading_days(today - dt.timedelta(days=2 * count + LONGEST_BREAK_DAYS), today)
+    return [day for day in recent if session_bounds_ms(day)[1] <= now_ms][-count:]
+
+
 def day_bounds_ms(date: dt.date) -> tuple[int, int]:
     """Return the first and the last millisecond of a calendar day in New York, as epoch milliseconds UTC."""
     midnight = dt.datetime.combine(date, dt.time(), NEW_YORK)
