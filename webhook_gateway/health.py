@@ -9,7 +9,9 @@ from fastapi.responses import Response
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.journal import list_segments, segment_path
 from gex_pipeline.loader.status import LoaderStatus, read_status
+from gex_pipeline.poller.status import read_status as read_poller_status
 from webhook_gateway.bodies import json_response
+from webhook_gateway.child_process import ChildProcess
 from webhook_gateway.state import Gateway, gateway_of
 
 STALE_AFTER_MS = 30_000
@@ -32,10 +34,13 @@ async def ready(request: Request) -> Response:
     200 `ready`, 200 `degraded` while captures are safe but are not being loaded, 503 `unavailable` when they are
     refused or the disk is nearly full.
     """
-    checks = _checks(gateway_of(request))
+    gateway = gateway_of(request)
+    checks = _checks(gateway)
     can_capture = checks["journal"]["ok"] and checks["disk"]["ok"]
     is_loading = checks["loader"]["ok"] and checks["backlog"]["ok"]
     status = "unavailable" if not can_capture else "ready" if is_loading else "degraded"
+    if gateway.poller is not None:
+        checks["poller"] = _poller(gateway, gateway.poller)
     return json_response({"status": status, "checks": checks}, 200 if can_capture else 503)
 
 
@@ -63,6 +68,19 @@ def _checks(gateway: Gateway) -> dict[str, dict[str, Any]]:
             "age_seconds": round((now_ms - oldest_ms) / 1000, 1) if oldest_ms else 0.0,
         },
         "disk": {"ok": free_bytes > DISK_LOW_BYTES, "free_bytes": free_bytes},
+    }
+
+
+def _poller(gateway: Gateway, process: ChildProcess) -> dict[str, Any]:
+    """Say how the polled feeds are. Captures by webhook do not need them, so they degrade nothing."""
+    told = read_poller_status(gateway.settings.journal_dir)
+    is_fresh = told is not None and epoch_ms() - told.at_ms < STALE_AFTER_MS
+    feeds = told.feeds if told is not None else {}
+    return {
+        "ok": process.process_id is not None and is_fresh and not any(feed.error for feed in feeds.values()),
+        "process": process.process_id,
+        "restarts": process.restarts,
+        "feeds": feeds,
     }
 
 
