@@ -11,7 +11,7 @@ import duckdb
 import msgspec
 import pytest
 
-from gex_pipeline.bench.capture_bench import CaptureComparison, compare_captures
+from gex_pipeline.bench.capture_bench import NOTHING, OURS, PLAIN, CaptureComparison, CaptureRun, compare_captures
 from gex_pipeline.bench.everything import Measured, ratios
 from gex_pipeline.bench.floors import BOUNDS, Bound, judge
 from gex_pipeline.bench.growth_bench import Growth, measure_growth
@@ -142,11 +142,14 @@ def test_the_fourfold_file_holds_each_snapshot_four_times_at_other_moments(day: 
     ]
 
 
-def test_captures_of_the_gateway_and_of_the_noop_route_are_answered() -> None:
+def test_captures_of_the_gateway_and_of_what_it_is_compared_with_are_answered() -> None:
     compared = compare_captures(repeat=1, seconds=0.5, tell=_silent)
-    assert compared.gateway.requests_per_second > 0
-    assert compared.noop.requests_per_second > 0
-    assert compared.gateway.body_bytes > 6_000
+    assert set(compared.servers) == {OURS, NOTHING, PLAIN}
+    for run in compared.servers.values():
+        assert run.load.answered > run.load.requests_per_second > 0
+        assert run.load.refused == 0
+        assert run.load.body_bytes > 6_000
+        assert run.cpu_seconds >= 0
 
 
 @pytest.mark.parametrize("is_gzip", [False, True])
@@ -220,11 +223,17 @@ def test_every_benchmark_has_its_bound_and_every_bound_its_benchmark() -> None:
     measured = Measured(
         ImportComparison(150.0, ours, {OWN_YARDSTICK: theirs}),
         Growth(45_000_000, 150.0, 600.0, empty=ours, grown=grown, fourfold=fourfold),
-        CaptureComparison(LoadRun(6_300, 2_000, 3, 9, 15), LoadRun(6_300, 10_000, 1, 2, 3)),
+        CaptureComparison(
+            {
+                OURS: CaptureRun(LoadRun(6_300, 9_000, 0, 2_000, 3, 9, 15), 0.1),
+                NOTHING: CaptureRun(LoadRun(6_300, 9_000, 0, 10_000, 1, 2, 3), 0.07),
+                PLAIN: CaptureRun(LoadRun(6_300, 100, 0, 20, 300, 400, 500), 30.0),
+            }
+        ),
     )
     found = ratios(measured)
     assert set(found) == {bound.benchmark for bound in BOUNDS}
-    assert list(found.values()) == pytest.approx([1.5, 0.5, 500, 1.1, 0.75, 900, 0.2])
+    assert list(found.values()) == pytest.approx([1.5, 0.5, 500, 1.1, 0.75, 900, 0.2, 5, 100])
 
 
 def test_a_scratch_folder_is_gone_after_an_error() -> None:
