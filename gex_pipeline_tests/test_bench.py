@@ -12,12 +12,14 @@ import msgspec
 import pytest
 
 from gex_pipeline.bench.capture_bench import NOTHING, OURS, PLAIN, CaptureComparison, CaptureRun, compare_captures
+from gex_pipeline.bench.crowd_bench import AFTER, BACKLOG_FIRST, BACKLOG_LAST, BEFORE, DURING, measure_crowd
 from gex_pipeline.bench.everything import Measured, ratios
 from gex_pipeline.bench.floors import BOUNDS, Bound, judge
 from gex_pipeline.bench.growth_bench import Growth, measure_growth
 from gex_pipeline.bench.import_bench import OWN_YARDSTICK, ImportComparison, compare_imports
 from gex_pipeline.bench.load import LoadRun
 from gex_pipeline.bench.runs import ImportRun, summarise
+from gex_pipeline.bench.session_bench import run_session
 from gex_pipeline.bench.session_files import partition_of, write_fourfold
 from gex_pipeline.bench.turns import BenchmarkError, in_fresh_process, scratch_folder, take_turns
 from gex_pipeline.demo.sessions import Session, write_history_file
@@ -150,6 +152,24 @@ def test_captures_of_the_gateway_and_of_what_it_is_compared_with_are_answered() 
         assert run.load.refused == 0
         assert run.load.body_bytes > 6_000
         assert run.cpu_seconds >= 0
+
+
+def test_a_session_is_answered_and_queryable_while_files_are_imported(day: Path) -> None:
+    run = run_session(day, seconds=3, tell=_silent)
+    assert (run.load.sent, run.load.failed) == (360, 0)
+    assert 0 < run.load.p50_ms <= run.load.p99_ms <= run.load.slowest_ms
+    assert run.imports >= 1
+    assert 0 < run.queryable_p50_seconds <= run.queryable_p95_seconds
+
+
+def test_a_crowd_is_answered_and_a_backlog_is_kept_on_the_disk_not_in_memory() -> None:
+    backlog = 10_000
+    phases = measure_crowd(seconds=0.5, backlog=backlog, tell=_silent)
+    assert list(phases) == [BEFORE, DURING, AFTER, BACKLOG_FIRST, BACKLOG_LAST]
+    assert all(run.load.answered > run.load.requests_per_second > 0 for run in phases.values())
+    assert phases[BACKLOG_LAST].load.refused == 0
+    captured_mb = backlog * phases[BACKLOG_LAST].load.body_bytes / 1e6
+    assert phases[BACKLOG_LAST].peak_mb - phases[BACKLOG_FIRST].peak_mb < captured_mb / 4
 
 
 @pytest.mark.parametrize("is_gzip", [False, True])
