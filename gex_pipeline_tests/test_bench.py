@@ -163,7 +163,7 @@ def test_a_session_is_answered_and_queryable_while_files_are_imported(day: Path)
 
 
 def test_a_crowd_is_answered_and_a_backlog_is_kept_on_the_disk_not_in_memory() -> None:
-    backlog = 10_000
+    backlog = 25_000
     phases = measure_crowd(seconds=0.5, backlog=backlog, tell=_silent)
     assert list(phases) == [BEFORE, DURING, AFTER, BACKLOG_FIRST, BACKLOG_LAST]
     assert all(run.load.answered > run.load.requests_per_second > 0 for run in phases.values())

@@ -28,7 +28,7 @@ def measure_crowd(*, seconds: float, backlog: int, tell: Tell) -> Mapping[str, C
 
     Args:
         seconds: of load in each phase.
-        backlog: how many captures nobody loads; loads of `seconds` follow each other until there are as many.
+        backlog: how many captures nobody loads; loads of `seconds` follow each other until there are as many or more.
         tell: told which phase is next.
 
     Returns:
@@ -46,11 +46,12 @@ def measure_crowd(*, seconds: float, backlog: int, tell: Tell) -> Mapping[str, C
         (folder / "data").mkdir()
         (folder / "data" / "gex_data.db").write_bytes(b"this is no database")
         with running(GATEWAY, folder) as server:
-            waiting = 0
-            while waiting < backlog:
+            tell(BACKLOG_FIRST)
+            run = phases[BACKLOG_FIRST] = _load(server, folder, CLIENTS, seconds)
+            waiting = run.load.answered
+            while waiting < backlog or BACKLOG_LAST not in phases:
                 tell(f"{waiting:,} of {backlog:,} captures that nobody loads")
-                run = _load(server, folder, CLIENTS, seconds)
-                phases[BACKLOG_LAST if waiting else BACKLOG_FIRST] = run
+                run = phases[BACKLOG_LAST] = _load(server, folder, CLIENTS, seconds)
                 waiting += run.load.answered
     return phases
 
