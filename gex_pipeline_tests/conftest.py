@@ -16,6 +16,8 @@ import pytest
 
 from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.schema import ensure_schema
+from gex_pipeline_tests.gateway_requests import KEY
+from gex_pipeline_tests.processes import GatewayProcess, running_gateway
 from gex_pipeline_tests.small_disk import own_mounts
 
 Received = list[dict[str, Any]]
@@ -76,3 +78,19 @@ def inbox() -> Iterator[tuple[str, Received]]:
         yield f"json://127.0.0.1:{server.server_port}/token-1234", received
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """A gateway as most people run it, with two more history hosts."""
+    hosts = "hist.gex.bot,files.example:8443,127.0.0.1:9911"
+    with running_gateway(tmp_path_factory.mktemp("open") / "data", GEX_HISTORY_HOSTS=hosts) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """A gateway that other machines can reach and that asks for a key."""
+    data_dir = tmp_path_factory.mktemp("guarded") / "data"
+    with running_gateway(data_dir, "--host", "0.0.0.0", GEX_API_KEY=KEY) as gateway:  # noqa: S104
+        yield gateway

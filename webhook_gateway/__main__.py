@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from gex_pipeline.errors import GexError
 from gex_pipeline.logs import configure_logging
 from gex_pipeline.settings import Settings, SettingsError, load_settings, require_writable
-from webhook_gateway.app import create_app
+from webhook_gateway.app import captures_first, create_app
 
 GRACE_SECONDS = 10
 BACKLOG = 2048
@@ -88,10 +88,10 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     app = create_app(settings, url=f"{scheme}://{f'[{own}]' if ':' in own else own}:{port}")
     logger.info("captures go to %s; listening on %s://%s:%d", settings.journal_dir, scheme, host, port)
-    run_server(app, settings, listener)
+    run_server(captures_first(app), settings, listener)
 
 
-def run_server(app: FastAPI, settings: Settings, listener: socket.socket) -> None:
+def run_server(app: ASGIApp, settings: Settings, listener: socket.socket) -> None:
     """Run the web server for an application until a signal."""
     config = uvicorn.Config(
         app,

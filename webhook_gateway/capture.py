@@ -7,7 +7,7 @@ from fastapi.responses import Response
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.errors import JournalUnavailableError, RecordError
 from gex_pipeline.feeds import request_id
-from gex_pipeline.formats.gexbot import parse_snapshot
+from gex_pipeline.formats.plain_snapshot import check_snapshot
 from gex_pipeline.formats.unusual_whales import parse_message
 from gex_pipeline.journal import Kind, encode_record
 from webhook_gateway import openapi
@@ -27,13 +27,13 @@ async def capture_snapshot(request: Request) -> Response:
     gateway.rate_limits.check(request)
     body = await read_body(request)
     try:
-        snapshot = parse_snapshot(body)
-        if snapshot.ticker is None:
+        ticker = check_snapshot(body)
+        if ticker is None:
             raise RecordError.of("ticker", "nothing", "a ticker such as SPX or NQ_NDX")
     except RecordError as error:
         raise _refused(error) from error
     await _keep(gateway, "gex", body)
-    return json_response({"status": "ok", "ticker": snapshot.ticker}, 202)
+    return json_response({"status": "ok", "ticker": ticker}, 202)
 
 
 @router.post("/uw", openapi_extra=openapi.MESSAGE_BODY, responses=openapi.capture_answers(200))

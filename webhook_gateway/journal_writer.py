@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import os
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
 
 from filelock import FileLock, Timeout
 
@@ -16,6 +17,10 @@ from gex_pipeline.storage.files import sync
 
 SEGMENT_BYTES = 64 * 1024**2
 SEGMENT_SECONDS = 15 * 60.0
+WAITING_BYTES = 64 * 1024**2  # as much as a segment may hold; a disk that hangs must not fill the memory
+
+_Offered = tuple[bytes, "asyncio.Future[None]"]
+_END: list[_Offered] = []
 
 logger = logging.getLogger(__name__)
 
@@ -38,59 +43,85 @@ class JournalWriter:
         except Timeout as error:
             raise PermanentError(f"another gateway is writing the journal {journal_dir}; stop it first") from error
         name_journal(journal_dir)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._offered: list[_Offered] = []
+        self._groups: SimpleQueue[list[_Offered]] = SimpleQueue()
+        self._waiting_bytes = 0
         self._file: int | None = None
         self._opened_at = 0.0
-        self._waiting: list[bytes] = []
-        self._written: asyncio.Future[None] | None = None
-        self._flushing: asyncio.Task[None] | None = None
         self.segment = max([*list_segments(journal_dir), *list_archived(journal_dir)], default=0)
         self.size_bytes = 0
         self.last_error: str | None = None
+        self._thread = threading.Thread(target=self._keep_writing, name="journal", daemon=True)
+        self._thread.start()
 
     async def append(self, line: bytes) -> None:
         """Return when the line is on the disk.
 
         Raises:
-            JournalUnavailableError: it could not be made durable.
+            JournalUnavailableError: it could not be made durable, or too much is waiting for the disk already.
         """
-        if self._written is None:
-            self._written = asyncio.get_running_loop().create_future()
-        written = self._written
-        self._waiting.append(line)
-        if self._flushing is None:
-            self._flushing = asyncio.create_task(self._flush())
-        await asyncio.shield(written)
+        if self._waiting_bytes + len(line) > WAITING_BYTES:
+            raise JournalUnavailableError("the disk does not keep up")
+        self._waiting_bytes += len(line)
+        loop = asyncio.get_running_loop()
+        written = loop.create_future()
+        if not self._offered:
+            loop.call_soon(self._hand_over)
+        self._offered.append((line, written))
+        await written
 
     async def close(self) -> None:
         """Finish what is waiting and give the folder back."""
-        if self._flushing is not None:
-            await self._flushing
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close_segment)
-        self._thread.shutdown()
+        self._hand_over()
+        self._groups.put(_END)
+        await asyncio.to_thread(self._thread.join)
+        self._close_segment()
         self._lock.release()
 
-    async def _flush(self) -> None:
-        """Write group after group until nobody waits; what arrives during one fsync shares the next."""
-        loop = asyncio.get_running_loop()
-        while self._waiting and self._written is not None:
-            lines, written = self._waiting, self._written
-            self._waiting, self._written = [], None
+    def _hand_over(self) -> None:
+        """Give the writing thread all that was offered in this turn of the event loop."""
+        group, self._offered = self._offered, []
+        if group:
+            self._groups.put(group)
+
+    def _keep_writing(self) -> None:
+        """Write group after group, in a thread of its own, until the end."""
+        while group := self._next_group():
+            error: Exception | None = None
             try:
-                await loop.run_in_executor(self._thread, self._write, lines)
-            except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
-                reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-                if self.last_error is None:
-                    logger.error("the journal cannot be written, captures are refused: %s", reason)  # noqa: TRY400 - the reason says it all
-                self.last_error = reason
-                written.set_exception(JournalUnavailableError(f"the journal cannot be written: {self.last_error}"))
-                written.exception()
-            else:
-                if self.last_error is not None:
-                    logger.info("the journal can be written again")
-                self.last_error = None
+                self._write([line for line, _ in group])
+            except Exception as failure:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+                error = failure
+            group[0][1].get_loop().call_soon_threadsafe(self._settle, group, error)
+
+    def _next_group(self) -> list[_Offered]:
+        """Return what was handed over during the last fsync, or wait for it; nothing at the end."""
+        group = self._groups.get()
+        while group and not self._groups.empty():
+            more = self._groups.get()
+            if not more:
+                self._groups.put(_END)  # once this group is written
+                break
+            group += more
+        return group
+
+    def _settle(self, group: list[_Offered], error: Exception | None) -> None:
+        """Tell everybody who waits for a group what became of it."""
+        self._waiting_bytes -= sum(len(line) for line, _ in group)
+        waiting = [written for _, written in group if not written.done()]  # who has left has cancelled its own
+        if error is None:
+            if self.last_error is not None:
+                logger.info("the journal can be written again")
+            self.last_error = None
+            for written in waiting:
                 written.set_result(None)
-        self._flushing = None
+            return
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        if self.last_error is None:
+            logger.error("the journal cannot be written, captures are refused: %s", reason)
+        self.last_error = reason
+        for written in waiting:
+            written.set_exception(JournalUnavailableError(f"the journal cannot be written: {reason}"))
 
     def _write(self, lines: list[bytes]) -> None:
         """Append and sync a group; on any error leave the segment without it and begin a new one next time."""

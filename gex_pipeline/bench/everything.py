@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gex_pipeline.bench import floors
-from gex_pipeline.bench.capture_bench import CaptureComparison, compare_captures
+from gex_pipeline.bench.capture_bench import NOTHING, PLAIN, CaptureComparison, compare_captures
 from gex_pipeline.bench.growth_bench import GROWN_ROWS, Growth, measure_growth
 from gex_pipeline.bench.import_bench import OWN_YARDSTICK, ImportComparison, compare_imports
 from gex_pipeline.bench.turns import Tell
@@ -45,5 +45,7 @@ def ratios(measured: Measured) -> dict[str, float]:
         floors.GROWN_RATIO: growth.grown_ratio,
         floors.FOURFOLD_RATIO: growth.fourfold_ratio,
         floors.FOURFOLD_MEMORY: growth.fourfold.peak_mb,
-        floors.CAPTURE_RATIO: measured.captures.ratio,
+        floors.CAPTURE_RATIO: measured.captures.ratio(NOTHING),
+        floors.CAPTURE_TAIL: measured.captures.tail_ratio,
+        floors.CAPTURE_GAIN: measured.captures.ratio(PLAIN),
     }

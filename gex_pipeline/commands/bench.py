@@ -56,12 +56,37 @@ def bench_capture(
     repeat: Repeat = 3,
     seconds: Annotated[float, typer.Option(min=0.1, help="Of load in each run.")] = 10,
 ) -> None:
-    """Post snapshots to the whole gateway, and to a route that does nothing on the same server."""
+    """Post snapshots to the whole gateway, to a route that does nothing, and to one with a connection for each."""
     from gex_pipeline.bench.capture_bench import compare_captures
     from gex_pipeline.bench.tables import capture_table
 
     with _shown() as (console, tell):
         console.print(capture_table(compare_captures(repeat=repeat, seconds=seconds, tell=tell)))
+
+
+@bench_app.command("session")
+def bench_session(
+    seconds: Annotated[float, typer.Option(min=1, help="Of load.")] = 300,
+) -> None:
+    """Post 120 snapshots a second as a session does, with an import and a backup every 15 seconds."""
+    from gex_pipeline.bench.session_bench import run_session
+    from gex_pipeline.bench.tables import session_table
+
+    with _shown() as (console, tell), _day_file(None, tell) as day:
+        console.print(session_table(run_session(day, seconds=seconds, tell=tell)))
+
+
+@bench_app.command("crowd")
+def bench_crowd(
+    seconds: Annotated[float, typer.Option(min=0.1, help="Of load in each phase.")] = 10,
+    backlog: Annotated[int | None, typer.Option(min=1, help="Captures that nobody loads (an hour's).")] = None,
+) -> None:
+    """Let 200 clients at the gateway, and let an hour's captures pile up beside a broken database."""
+    from gex_pipeline.bench.crowd_bench import HOUR_CAPTURES, measure_crowd
+    from gex_pipeline.bench.tables import crowd_table
+
+    with _shown() as (console, tell):
+        console.print(crowd_table(measure_crowd(seconds=seconds, backlog=backlog or HOUR_CAPTURES, tell=tell)))
 
 
 @bench_app.command("all")
