@@ -18,7 +18,7 @@ from gex_pipeline.journal import (
     encode_record,
     journal_id,
     list_segments,
-    read_segment,
+    read_lines,
     segment_path,
 )
 from gex_pipeline.storage import files
@@ -51,7 +51,9 @@ def contents(journal_dir: Path) -> list[bytes]:
 
 
 def read(path: Path, *, offset: int = 0, is_closed: bool = True) -> list[JournalRecord | DamagedLine]:
-    return list(read_segment(path, offset, is_closed=is_closed))
+    with path.open("rb") as file:
+        file.seek(offset)
+        return list(read_lines(file, offset, is_closed=is_closed))
 
 
 def fail_once(monkeypatch: pytest.MonkeyPatch, function: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import signal
 import sys
 from contextlib import suppress
 
@@ -17,7 +18,12 @@ logger = logging.getLogger(__name__)
 
 
 class LoaderProcess:
-    """Keeps one `python -m gex_pipeline.loader` running."""
+    """Keeps one `python -m gex_pipeline.loader` running.
+
+    Attributes:
+        restarts: how often it ended by itself and was started again.
+        last_end: how it ended the last time, None before that.
+    """
 
     def __init__(self, settings: Settings) -> None:
         """Remember what the loader is to work on; nothing is started yet."""
@@ -25,6 +31,7 @@ class LoaderProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self.restarts = 0
+        self.last_end: str | None = None
 
     @property
     def process_id(self) -> int | None:
@@ -61,12 +68,16 @@ class LoaderProcess:
         loop = asyncio.get_running_loop()
         while True:
             started = loop.time()
-            self._process = await self._spawn()
-            status = await self._process.wait()
+            try:
+                self._process = await self._spawn()
+                ended = _how_it_ended(await self._process.wait())
+            except OSError as error:  # no memory or no processes left
+                ended = f"the loader could not be started: {error}"
             if loop.time() - started > HEALTHY_AFTER_SECONDS:
                 pause = FIRST_RESTART_SECONDS
             self.restarts += 1
-            logger.warning("the loader ended with status %s; starting it again in %g s", status, pause)
+            self.last_end = f"{ended}; starting it again in {pause:g} s"
+            logger.warning("%s", self.last_end)
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_RESTART_SECONDS)
 
@@ -87,3 +98,9 @@ class LoaderProcess:
             env=environment,
             start_new_session=True,
         )
+
+
+def _how_it_ended(status: int) -> str:
+    if status < 0:
+        return f"the loader was ended by {signal.Signals(-status).name}"
+    return f"the loader ended with status {status}"
