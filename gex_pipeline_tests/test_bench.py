@@ -11,6 +11,7 @@ import duckdb
 import msgspec
 import pytest
 
+from gex_pipeline.bench.backlog_run import BacklogRun
 from gex_pipeline.bench.capture_bench import CaptureComparison, compare_captures
 from gex_pipeline.bench.everything import Measured, ratios
 from gex_pipeline.bench.floors import BOUNDS, Bound, judge
@@ -68,6 +69,13 @@ def test_the_import_benchmark_shows_every_stage_and_the_yardsticks_beside_it(day
     for word in (*STAGES, "total", "snapshots/s", "strikes/s", "MB/s", "peak MB", "yardstick_import.py", "slow.py"):
         assert f" {word} " in ended.stdout, word
     assert not (tmp_path / "data").exists()
+
+
+def test_the_backlog_benchmark_shows_speed_and_memory(tmp_path: Path) -> None:
+    ended = gex("bench", "backlog", "--snapshots", "1500", "--repeat", "1", data_dir=tmp_path / "data")
+    assert ended.returncode == 0, ended.stderr
+    [row] = [line for line in ended.stdout.splitlines() if "1,500" in line]
+    assert float(row.replace(",", "").split("│")[3]) > 0
 
 
 def test_a_benchmark_writes_nothing_where_the_settings_point(
@@ -221,10 +229,11 @@ def test_every_benchmark_has_its_bound_and_every_bound_its_benchmark() -> None:
         ImportComparison(150.0, ours, {OWN_YARDSTICK: theirs}),
         Growth(45_000_000, 150.0, 600.0, empty=ours, grown=grown, fourfold=fourfold),
         CaptureComparison(LoadRun(6_300, 2_000, 3, 9, 15), LoadRun(6_300, 10_000, 1, 2, 3)),
+        BacklogRun(20_000, 10.0, 300.0),
     )
     found = ratios(measured)
     assert set(found) == {bound.benchmark for bound in BOUNDS}
-    assert list(found.values()) == pytest.approx([1.5, 0.5, 500, 1.1, 0.75, 900, 0.2])
+    assert list(found.values()) == pytest.approx([1.5, 0.5, 500, 1.1, 0.75, 900, 0.2, 2_000, 300])
 
 
 def test_a_scratch_folder_is_gone_after_an_error() -> None:

@@ -12,6 +12,8 @@ GROWN_RATIO = "import into a grown database: times as long as into an empty one"
 FOURFOLD_RATIO = "import of a file four times as large: times as long per MB"
 FOURFOLD_MEMORY = "import of a file four times as large: peak MB"
 CAPTURE_RATIO = "capture: requests/s as a part of a no-op route's"
+BACKLOG_SPEED = "backlog: snapshots/s loaded after an outage"
+BACKLOG_MEMORY = "backlog: peak MB of the loader"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ BOUNDS = (
     Bound(FOURFOLD_RATIO, "at most", 1.3),
     Bound(FOURFOLD_MEMORY, "at most", 1_300),
     Bound(CAPTURE_RATIO, "at least", 0.1),
+    Bound(BACKLOG_SPEED, "at least", 1_000),
+    Bound(BACKLOG_MEMORY, "at most", 500),
 )
 
 

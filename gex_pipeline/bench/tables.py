@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from gex_pipeline.bench.backlog_run import BacklogRun
 from gex_pipeline.bench.capture_bench import CLIENTS, GATEWAY, NOOP, CaptureComparison
 from gex_pipeline.bench.floors import Judged
 from gex_pipeline.bench.growth_bench import EMPTY, FOURFOLD, GROWN, Growth
@@ -49,6 +50,13 @@ def capture_table(compared: CaptureComparison) -> Table:
     for name, run, ratio in ((GATEWAY, compared.gateway, compared.ratio), (NOOP, compared.noop, 1.0)):
         delays = (f"{value:.2f}" for value in (run.p50_ms, run.p95_ms, run.p99_ms))
         table.add_row(name, f"{run.requests_per_second:,.0f}", *delays, f"{ratio:.2f}")
+    return table
+
+
+def backlog_table(run: BacklogRun) -> Table:
+    """Return how fast a backlog is loaded."""
+    table = _table("Backlog: snapshots of 100 strikes", "snapshots", "seconds", "snapshots/s", "peak MB")
+    table.add_row(f"{run.snapshots:,}", f"{run.seconds:.2f}", f"{run.per_second:,.0f}", f"{run.peak_mb:,.0f}")
     return table
 
 
