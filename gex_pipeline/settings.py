@@ -72,6 +72,7 @@ class Settings(BaseSettings):
         validation_alias=_names("GEX_HISTORY_HOSTS"),
     )
     feeds: Annotated[tuple[Feed, ...], NoDecode] = Field((), validation_alias=_names("GEX_FEEDS"))
+    poll_feeds: Annotated[tuple[Feed, ...], NoDecode] = Field((), validation_alias=_names("GEX_POLL_FEEDS"))
     gexbot_api_key: SecretStr | None = Field(None, validation_alias=_names("GEXBOT_API_KEY"))
     gexbot_api_url: str = Field("https://api.gex.bot/v2", validation_alias=_names("GEXBOT_API_URL"))
     gexbot_auth_scheme: Literal["Bearer", "Basic"] = Field("Bearer", validation_alias=_names("GEXBOT_AUTH_SCHEME"))
@@ -98,13 +99,13 @@ class Settings(BaseSettings):
                 raise ValueError(f"{host.partition('?')[0]!r} is not a host or host:port")
         return tuple(host.lower() for host in hosts)
 
-    @field_validator("feeds", mode="before")
+    @field_validator("feeds", "poll_feeds", mode="before")
     @classmethod
     def _read_feeds(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         try:
-            return tuple(Feed.parse(part.strip()) for part in value.split(",") if part.strip())
+            return tuple(dict.fromkeys(Feed.parse(part.strip()) for part in value.split(",") if part.strip()))
         except RecordError as error:
             raise ValueError(str(error)) from error
 
@@ -127,6 +128,8 @@ class Settings(BaseSettings):
                 f"GEX_HOST={self.host} is reachable from other machines: set GEX_API_KEY, "
                 "or GEX_ALLOW_UNAUTHENTICATED=1 to run open"
             )
+        if self.poll_feeds and self.gexbot_api_key is None:
+            raise ValueError("GEX_POLL_FEEDS needs GEXBOT_API_KEY")
         if (self.ssl_certfile is None) != (self.ssl_keyfile is None):
             raise ValueError("GEX_SSL_CERTFILE and GEX_SSL_KEYFILE belong together")
         for name in ("ssl_certfile", "ssl_keyfile"):

@@ -8,8 +8,11 @@ from zoneinfo import ZoneInfo
 
 import exchange_calendars
 
+from gex_pipeline.errors import PermanentError
+
 NEW_YORK = ZoneInfo("America/New_York")
 FIRST_DAY = dt.date(2022, 1, 3)
+LONGEST_BREAK_DAYS = 14
 
 
 @lru_cache(maxsize=1)
@@ -43,6 +46,32 @@ def session_bounds_ms(date: dt.date) -> tuple[int, int]:
     label = date.isoformat()
     opened, closed = calendar.session_open(label), calendar.session_close(label)
     return int(opened.timestamp() * 1000), int(closed.timestamp() * 1000)
+
+
+def session_from(now_ms: int) -> tuple[int, int]:
+    """Return open and close (epoch ms UTC) of the session that is on at a moment, or else of the next one.
+
+    Raises:
+        PermanentError: the calendar ends before the next one; a new process has a longer calendar.
+    """
+    today = new_york_time(now_ms).date()
+    for date in (today + dt.timedelta(days=days) for days in range(LONGEST_BREAK_DAYS)):
+        if is_trading_day(date) and now_ms < session_bounds_ms(date)[1]:
+            return session_bounds_ms(date)
+    raise PermanentError(f"the calendar of trading days has no session after {today}")
+
+
+def trading_days(first: dt.date, last: dt.date) -> list[dt.date]:
+    """Return the trading days from one day to another, both included."""
+    days = (first + dt.timedelta(days=days) for days in range((last - first).days + 1))
+    return [day for day in days if is_trading_day(day)]
+
+
+def sessions_before(now_ms: int, count: int) -> list[dt.date]:
+    """Return the last trading days that had closed at a moment, so many of them, the oldest first."""
+    today = new_york_time(now_ms).date()
+    recent = trading_days(today - dt.timedelta(days=2 * count + LONGEST_BREAK_DAYS), today)
+    return [day for day in recent if session_bounds_ms(day)[1] <= now_ms][-count:]
 
 
 def day_bounds_ms(date: dt.date) -> tuple[int, int]:

@@ -9,10 +9,11 @@ from fastapi.routing import APIRoute
 
 from gex_pipeline.cli import app as command_line
 from gex_pipeline.definitions import defs
-from gex_pipeline.history import jobs, judging, sensors
+from gex_pipeline.history import jobs, judging, schedules, sensors
 from gex_pipeline.history.assets import DATABASE_POOL, GROUP
 from gex_pipeline.history.partitions import PARTITIONS
 from gex_pipeline.loader.__main__ import parser as loader_parser
+from gex_pipeline.poller.__main__ import parser as poller_parser
 from gex_pipeline.settings import Settings, variable_names
 from gex_pipeline.storage.schema import TABLES
 from gex_pipeline.upkeep import nightly_backup
@@ -54,11 +55,12 @@ def test_every_route_is_in_the_readme_and_none_besides() -> None:
     assert set(_first_column("HTTP")) == served
 
 
-def test_every_asset_check_job_and_sensor_is_in_the_readme() -> None:
+def test_every_asset_check_job_schedule_and_sensor_is_in_the_readme() -> None:
     named = _section("Dagster")
     assets = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
     names = assets | {check.name for check in (*judging.STAGED, *judging.STORED, *judging.PUBLISHED)}
     names |= {jobs.history_import.name, sensors.history_queue_sensor.name, DATABASE_POOL, "gex_pipeline.definitions"}
+    names |= {jobs.live_export.name, schedules.session_export.name}
     names |= {nightly_backup.database_backup.name, nightly_backup.nightly_backup.name}
     assert {name for name in names if f"`{name}`" not in named} == set()
     known = names | {"date", "feed", r"2025-11-14\|NQ_NDX:gex_zero"}
@@ -96,7 +98,9 @@ def test_every_command_is_in_the_readme() -> None:
     assert {command for command in commands if f"`gex {command}" not in documented} == set()
 
 
-@pytest.mark.parametrize("parser", [gateway_parser(), loader_parser()], ids=lambda parser: parser.prog)
+@pytest.mark.parametrize(
+    "parser", [gateway_parser(), loader_parser(), poller_parser()], ids=lambda parser: parser.prog
+)
 def test_every_flag_is_in_the_readme(parser: argparse.ArgumentParser) -> None:
     row = next(line for line in _section("Command line").splitlines() if f"`{parser.prog}`" in line)
     flags = {action.option_strings[-1] for action in parser._actions} - {"--help"}

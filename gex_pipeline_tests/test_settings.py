@@ -52,6 +52,7 @@ VARIABLES: list[tuple[str, tuple[str, ...], str, object]] = [
     ("dagster_home", ("DAGSTER_HOME",), "/srv/dagster", Path("/srv/dagster")),
 ]  # fmt: skip
 SSL = {"ssl_certfile": ("GEX_SSL_CERTFILE",), "ssl_keyfile": ("GEX_SSL_KEYFILE",)}
+POLLING = {"poll_feeds": ("GEX_POLL_FEEDS",)}  # tested with the poller
 EACH_NAME = [(setting, name, text, value) for setting, names, text, value in VARIABLES for name in names]
 
 
@@ -76,7 +77,7 @@ def the_error(**flags: Any) -> str:
 
 
 def test_every_setting_is_tested_here_under_every_name() -> None:
-    assert {setting: names for setting, names, _, _ in VARIABLES} | SSL == variable_names()
+    assert {setting: names for setting, names, _, _ in VARIABLES} | SSL | POLLING == variable_names()
 
 
 def test_the_defaults_are_loopback_and_need_no_variable() -> None:

@@ -13,7 +13,9 @@ from fastapi.responses import Response
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.journal import JournalRecord, list_segments, read_lines, segment_path
 from gex_pipeline.loader.status import LoaderStatus, read_status
+from gex_pipeline.poller.status import read_status as read_poller_status
 from webhook_gateway.bodies import json_response
+from webhook_gateway.child_process import ChildProcess
 from webhook_gateway.state import Gateway, gateway_of
 
 STALE_AFTER_SECONDS = 30.0
@@ -37,10 +39,13 @@ async def ready(request: Request) -> Response:
     200 `ready`, 200 `degraded` while captures are safe but are not being loaded, 503 `unavailable` when they are
     refused or the disk is nearly full. A check that is not `ok` says why in `error`.
     """
-    checks = _checks(gateway_of(request))
+    gateway = gateway_of(request)
+    checks = _checks(gateway)
     can_capture = checks["journal"]["ok"] and checks["disk"]["ok"]
     is_loading = checks["loader"]["ok"] and checks["backlog"]["ok"]
     status = "unavailable" if not can_capture else "ready" if is_loading else "degraded"
+    if gateway.poller is not None:
+        checks["poller"] = _poller(gateway, gateway.poller)
     return json_response({"status": status, "checks": checks}, 200 if can_capture else 503)
 
 
@@ -65,6 +70,19 @@ def _checks(gateway: Gateway) -> dict[str, dict[str, Any]]:
         "disk": {"free_bytes": free_bytes},
     }
     return {name: {"ok": reason is None, "error": reason, **figures[name]} for name, reason in reasons.items()}
+
+
+def _poller(gateway: Gateway, process: ChildProcess) -> dict[str, Any]:
+    """Say how the polled feeds are. Captures by webhook do not need them, so they degrade nothing."""
+    told = read_poller_status(gateway.settings.journal_dir)
+    is_fresh = told is not None and epoch_ms() - told.at_ms < STALE_AFTER_SECONDS * 1000
+    feeds = told.feeds if told is not None else {}
+    return {
+        "ok": process.process_id is not None and is_fresh and not any(feed.error for feed in feeds.values()),
+        "process": process.process_id,
+        "restarts": process.restarts,
+        "feeds": feeds,
+    }
 
 
 def _why_no_journal(journal_dir: Path) -> str | None:

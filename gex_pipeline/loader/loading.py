@@ -7,6 +7,7 @@ from pathlib import Path
 
 import duckdb
 
+from gex_pipeline.backups.creating import ensure_recent_backup
 from gex_pipeline.errors import GexError
 from gex_pipeline.feeds import Feed
 from gex_pipeline.journal import DamagedLine, archived_path, journal_id, list_segments, segment_path
@@ -17,7 +18,6 @@ from gex_pipeline.loader.position import Position, read_position, write_position
 from gex_pipeline.loader.reading import Piece, read_next
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage import request_queue
-from gex_pipeline.storage.backups import ensure_recent_backup
 from gex_pipeline.storage.files import publish
 from gex_pipeline.storage.lease import lease, transaction
 from gex_pipeline.storage.lineage import ImportCounts, add_to_segment, note_segment_errors, segment_import_id
