@@ -118,6 +118,30 @@ def test_every_place_the_readme_names_in_the_code_exists() -> None:
     assert {name for name in named if not (ROOT / name).exists()} == set()
 
 
+FAULTS = (
+    "test_capture_faults",
+    "test_capture_full_disk",
+    "test_database_held",
+    "test_fatal_record",
+    "test_journal_damage",
+    "test_kill",
+    "test_sigterm",
+)
+
+
+def test_every_failure_of_capture_names_its_tests_and_every_such_test_its_failure() -> None:
+    page = (ROOT / "docs" / "capture.md").read_text()
+    rows = [row for row in page.splitlines() if row.startswith("| ") and not row.startswith(("| failure", "| ---"))]
+    assert [row for row in rows if row.count(" | ") != 4 or "`test_" not in row.rpartition(" | ")[2]] == []
+    sources = {name: (ROOT / "gex_pipeline_tests" / f"{name}.py").read_text() for name in FAULTS}
+    found = {
+        f"{name}.py::{test}"
+        for name in FAULTS
+        for test in re.findall(r"^def (test_\w+)", sources[name], re.MULTILINE)
+    }
+    assert set(re.findall(r"`(test_\w+\.py::test_\w+)`", page)) == found
+
+
 def test_the_documents_speak_of_no_machine() -> None:
     for path in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
         assert not re.search(r"/(home|root|Users|work)/", path.read_text()), path

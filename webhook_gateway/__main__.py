@@ -15,8 +15,9 @@ from gex_pipeline.errors import GexError
 from gex_pipeline.logs import configure_logging
 from gex_pipeline.settings import Settings, SettingsError, load_settings, require_writable
 from webhook_gateway.app import captures_first, create_app
+from webhook_gateway.draining import DrainingServer
 
-GRACE_SECONDS = 10
+GRACE_SECONDS = 9
 BACKLOG = 2048
 
 logger = logging.getLogger("webhook_gateway")
@@ -106,7 +107,7 @@ def run_server(app: ASGIApp, settings: Settings, listener: socket.socket) -> Non
     # The server raises the signal again when it is done; this end is a clean one.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    uvicorn.Server(config).run(sockets=[listener])
+    DrainingServer(config).run(sockets=[listener])
 
 
 def parser() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import signal
 import sys
 from contextlib import suppress
 
@@ -17,7 +18,12 @@ logger = logging.getLogger(__name__)
 
 
 class ChildProcess:
-    """Keeps one `python -m gex_pipeline.<name>` running."""
+    """Keeps one `python -m gex_pipeline.<name>` running.
+
+    Attributes:
+        restarts: how often it ended by itself and was started again.
+        last_end: how it ended the last time, None before that.
+    """
 
     def __init__(self, settings: Settings, name: str, *flags: str) -> None:
         """Remember what is to be run; nothing is started yet."""
@@ -27,6 +33,7 @@ class ChildProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self.restarts = 0
+        self.last_end: str | None = None
 
     @property
     def process_id(self) -> int | None:
@@ -63,12 +70,16 @@ class ChildProcess:
         loop = asyncio.get_running_loop()
         while True:
             started = loop.time()
-            self._process = await self._spawn()
-            status = await self._process.wait()
+            try:
+                self._process = await self._spawn()
+                ended = f"the {self._name} {_how_it_ended(await self._process.wait())}"
+            except OSError as error:  # no memory or no processes left
+                ended = f"the {self._name} could not be started: {error}"
             if loop.time() - started > HEALTHY_AFTER_SECONDS:
                 pause = FIRST_RESTART_SECONDS
             self.restarts += 1
-            logger.warning("the %s ended with status %s; starting it again in %g s", self._name, status, pause)
+            self.last_end = f"{ended}; starting it again in {pause:g} s"
+            logger.warning("%s", self.last_end)
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_RESTART_SECONDS)
 
@@ -90,3 +101,9 @@ class ChildProcess:
             env=environment,
             start_new_session=True,
         )
+
+
+def _how_it_ended(status: int) -> str:
+    if status < 0:
+        return f"was ended by {signal.Signals(-status).name}"
+    return f"ended with status {status}"
