@@ -50,7 +50,7 @@ def test_the_gateway_runs_the_poller_shows_it_and_stops_it(tmp_path: Path, gexbo
         process = gateway.ready()["checks"]["poller"]["process"]
         assert gateway.stop() == 0
     assert not is_running(process)
-    assert "the poller ended with status -9" in gateway.log
+    assert "the poller was ended by SIGKILL" in gateway.log
     assert GEXBOT_KEY not in gateway.log
 
 
