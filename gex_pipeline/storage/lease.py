@@ -25,7 +25,7 @@ _CORRUPT, _CUT_OFF = "Corrupt database file", "Could not read enough bytes from 
 # A file made with DuckDB 2's own default could not be opened by 1.x tools.
 NEW_FILE_STORAGE_VERSION = "v1.2.0"
 DEFAULT_TIMEOUT_SECONDS = 60.0
-# Leases are given back after a second at most, as a rule; who waits looks again soon, so that captures can be queried.
+# As a rule a lease is given back within a second; who waits looks again soon, so that captures can be queried soon.
 LONGEST_PAUSE_SECONDS = 0.1
 # DuckDB's main header and its two database headers, the later of which counts checkpoints.
 _HEADER_BYTES = 3 * 4096
