@@ -83,9 +83,10 @@ def listen(settings: Settings) -> socket.socket:
 
 def serve(settings: Settings, listener: socket.socket) -> None:
     """Serve on a listening socket until a signal; requests under way are answered before it returns."""
-    app = create_app(settings)
     scheme = "https" if settings.ssl_certfile else "http"
     host, port = listener.getsockname()[:2]
+    own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    app = create_app(settings, url=f"{scheme}://{f'[{own}]' if ':' in own else own}:{port}")
     logger.info("captures go to %s; listening on %s://%s:%d", settings.journal_dir, scheme, host, port)
     run_server(app, settings, listener)
 

@@ -15,8 +15,8 @@ from gex_pipeline.errors import FieldProblem
 from gex_pipeline.settings import Settings
 from webhook_gateway import capture, health, lineage_routes, queue_routes
 from webhook_gateway.bodies import describe, has_key, json_response
+from webhook_gateway.child_process import ChildProcess
 from webhook_gateway.journal_writer import JournalWriter
-from webhook_gateway.loader_process import LoaderProcess
 from webhook_gateway.rate_limits import RateLimits
 from webhook_gateway.state import Gateway
 
@@ -25,24 +25,34 @@ OPEN_PATHS = frozenset({"/health", "/ready"})
 logger = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings, *, with_loader: bool = True) -> FastAPI:
-    """Build the application and take the journal; its lifespan gives it back and runs the loader process.
+def create_app(settings: Settings, *, with_loader: bool = True, url: str | None = None) -> FastAPI:
+    """Build the application and take the journal; its lifespan gives it back and runs the child processes.
+
+    Args:
+        settings: whether operators are to be told, among much else.
+        with_loader: run the loader.
+        url: where this application will answer, for the one that watches it; None: nobody does.
 
     Raises:
         PermanentError: another gateway already writes the same journal.
     """
 
     journal = JournalWriter(settings.journal_dir)
-    loader = LoaderProcess(settings)
+    loader = ChildProcess(settings, "loader")
+    alerts = ChildProcess(settings, "alerts", "--gateway", url) if settings.notify_urls and url else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.gateway = Gateway(settings, journal, loader, RateLimits(settings))
         if with_loader:
             loader.start()
+        if alerts is not None:
+            alerts.start()
         try:
             yield
         finally:
+            if alerts is not None:
+                await alerts.stop()
             await journal.close()
             await loader.stop()
 

@@ -1,4 +1,4 @@
-"""What the routes share: the settings, the journal, the loader process, the requests taken since the start."""
+"""What the routes share: the settings, the journal, the children, the requests taken since the start."""
 
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -6,8 +6,8 @@ from typing import Any, cast
 from fastapi import Request
 
 from gex_pipeline.settings import Settings
+from webhook_gateway.child_process import ChildProcess
 from webhook_gateway.journal_writer import JournalWriter
-from webhook_gateway.loader_process import LoaderProcess
 from webhook_gateway.rate_limits import RateLimits
 
 
@@ -21,7 +21,7 @@ class Gateway:
 
     settings: Settings
     journal: JournalWriter
-    loader: LoaderProcess
+    loader: ChildProcess
     rate_limits: RateLimits
     accepted: dict[int, dict[str, Any]] = field(default_factory=dict)
 

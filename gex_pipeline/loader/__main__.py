@@ -4,9 +4,6 @@ import argparse
 import logging
 import os
 import random
-import select
-import signal
-import socket
 import sys
 from pathlib import Path
 
@@ -18,6 +15,7 @@ from gex_pipeline.loader.loading import BATCH_RECORDS, Loader
 from gex_pipeline.loader.status import LoaderStatus, write_status
 from gex_pipeline.logs import configure_logging
 from gex_pipeline.settings import Settings, SettingsError, load_settings, require_writable
+from gex_pipeline.stop_signal import StopSignal
 
 IDLE_SECONDS = 0.2
 FIRST_RETRY_SECONDS = 0.5
@@ -27,25 +25,6 @@ TAKEOVER_SECONDS = 15.0
 STOPPING_LEASE_SECONDS = 1.0
 
 logger = logging.getLogger("gex_pipeline.loader")
-
-
-class _Stop:
-    """SIGTERM, SIGINT, and on request the end of standard input, which comes when the parent is gone."""
-
-    def __init__(self, *, watch_input: bool) -> None:
-        self._wake, signals = socket.socketpair()
-        signals.setblocking(False)
-        signal.set_wakeup_fd(signals.fileno())
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)
-        self._signals = signals
-        self._watched = [self._wake.fileno(), *([0] if watch_input else [])]
-        self.is_set = False
-
-    def wait(self, seconds: float) -> None:
-        """Sleep, or wake at once to stop."""
-        if not self.is_set:
-            self.is_set = bool(select.select(self._watched, [], [], seconds)[0])
 
 
 def parser() -> argparse.ArgumentParser:
@@ -67,7 +46,7 @@ def main() -> int:
         sys.stderr.write(f"loader: {error}\n")
         return 2
     configure_logging(settings, "loader")
-    stop = _Stop(watch_input=flags.exit_with_stdin)
+    stop = StopSignal(watch_input=flags.exit_with_stdin)
     lock = FileLock(settings.journal_dir / ".loader.lock")
     try:
         with lock.acquire(timeout=TAKEOVER_SECONDS):
@@ -77,7 +56,7 @@ def main() -> int:
         return 1
 
 
-def _run(settings: Settings, stop: _Stop, *, once: bool) -> bool:
+def _run(settings: Settings, stop: StopSignal, *, once: bool) -> bool:
     """Load until stopped; failures are logged once per reason and retried with growing, jittered pauses.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The loader as a child of the gateway: started, watched, started again when it dies, stopped with the gateway."""
+"""A child of the gateway, such as the loader: started, watched, started again when it dies, stopped with it."""
 
 import asyncio
 import logging
@@ -16,27 +16,29 @@ STOP_SECONDS = 20.0
 logger = logging.getLogger(__name__)
 
 
-class LoaderProcess:
-    """Keeps one `python -m gex_pipeline.loader` running."""
+class ChildProcess:
+    """Keeps one `python -m gex_pipeline.<name>` running."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Remember what the loader is to work on; nothing is started yet."""
+    def __init__(self, settings: Settings, name: str, *flags: str) -> None:
+        """Remember what is to be run; nothing is started yet."""
         self._settings = settings
+        self._name = name
+        self._flags = flags
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self.restarts = 0
 
     @property
     def process_id(self) -> int | None:
-        """The running loader's process id, None while there is none."""
+        """The running child's process id, None while there is none."""
         return self._process.pid if self._process and self._process.returncode is None else None
 
     def start(self) -> None:
-        """Start the loader and begin to watch it."""
+        """Start the child and begin to watch it."""
         self._keeper = asyncio.create_task(self._keep_running())
 
     async def stop(self) -> None:
-        """Let the loader finish what is in the journal, at most STOP_SECONDS, and see it gone."""
+        """Let the child finish what it has begun, at most STOP_SECONDS, and see it gone."""
         if self._keeper is None:
             return
         self._keeper.cancel()
@@ -51,7 +53,7 @@ class LoaderProcess:
             await asyncio.wait_for(process.wait(), STOP_SECONDS)
         except TimeoutError:
             logger.warning(
-                "the loader did not stop within %g s: killing it; the journal keeps the rest", STOP_SECONDS
+                "the %s did not stop within %g s: killing it; the journal keeps the rest", self._name, STOP_SECONDS
             )
             process.kill()
             await process.wait()
@@ -66,7 +68,7 @@ class LoaderProcess:
             if loop.time() - started > HEALTHY_AFTER_SECONDS:
                 pause = FIRST_RESTART_SECONDS
             self.restarts += 1
-            logger.warning("the loader ended with status %s; starting it again in %g s", status, pause)
+            logger.warning("the %s ended with status %s; starting it again in %g s", self._name, status, pause)
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_RESTART_SECONDS)
 
@@ -81,8 +83,9 @@ class LoaderProcess:
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "gex_pipeline.loader",
+            f"gex_pipeline.{self._name}",
             "--exit-with-stdin",
+            *self._flags,
             stdin=asyncio.subprocess.PIPE,
             env=environment,
             start_new_session=True,
