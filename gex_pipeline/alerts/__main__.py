@@ -81,7 +81,7 @@ def _watch(settings: Settings, url: str, stop: StopSignal, *, exit_with_stdin: b
         if not seen.is_taking:
             taking_since_ms = seen.now_ms
         news, memory.standings = decide(memory.standings, find(seen, settings), seen.now_ms)
-        for title, text in compose(news):
+        for title, text in compose(news, seen.now_ms):
             logger.info("telling operators: %s; %s", title, text.partition("\n")[0])
             sender.send(title, text)
         if news or abs(seen.now_ms - saved_at_ms) >= SAVE_MS:

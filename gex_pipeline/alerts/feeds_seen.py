@@ -40,9 +40,9 @@ class FeedsSeen:
         self._file: BinaryIO | None = None
 
     def read_on(self) -> None:
-        """Read what was written since the last time; at first everything that is not archived."""
+        """Read what was written since the last time; at first only the last two segments, since a backlog is long."""
         if (journal := journal_id(self._dir)) != self._journal:
-            self._journal, self._segment = journal, 0
+            self._journal, self._segment = journal, max(list_segments(self._dir), default=0) - 2
             self.close()
         while True:
             # Looked up before reading: a segment with a successor gets no further lines.

@@ -8,8 +8,9 @@ from queue import Queue
 from gex_pipeline.notify import notify_one
 from gex_pipeline.settings import Settings
 
-# A message that was not taken is tried again after these pauses, and then given up.
-RETRY_SECONDS = (10.0, 60.0, 300.0)
+# A message that was not taken is tried again after these pauses, and then given up. Those after it wait for it: an
+# alert must not come after its end.
+RETRY_SECONDS = (10.0, 60.0, 300.0, 600.0, 1200.0)
 
 logger = logging.getLogger("gex_pipeline.alerts")
 

@@ -1,6 +1,7 @@
 """What is found in what was observed, and what the message says of it."""
 
 import datetime as dt
+import socket
 from dataclasses import replace
 from typing import Any
 
@@ -123,23 +124,25 @@ def test_zero_minutes_turn_silence_off() -> None:
     assert find(observation, load_settings(silent_feed_minutes=0)) == ALL_WELL
 
 
-def test_a_message_says_what_it_is_why_and_what_to_do() -> None:
-    [(title, text)] = compose([News("loader", "PID 7 has the database")])
+NOON = at("2025-11-14 12:00:00")
+WHERE = f"{socket.gethostname()}, 2025-11-14 12:00:00 New York"
+
+
+def test_a_message_says_what_it_is_why_what_to_do_and_where() -> None:
+    [(title, text)] = compose([News("loader", "PID 7 has the database")], NOON)
     assert title == "Alert: captures are not being loaded"
-    assert text.startswith(f"PID 7 has the database\n{CONDITIONS['loader'].to_do}\n")
-    assert text.endswith("more in docs/alerts.md under loader.")
-    [(title, text)] = compose([News("loader", None)])
-    assert title == "Over: captures are being loaded again"
-    assert text.startswith("On ")
+    to_do = CONDITIONS["loader"].to_do
+    assert text == f"PID 7 has the database\n{to_do}\n{WHERE}; see loader in docs/alerts.md"
+    assert compose([News("loader", None)], NOON) == [("Over: captures are being loaded again", WHERE)]
 
 
 def test_feeds_that_fall_silent_together_share_a_message_and_nothing_else_does() -> None:
     silent = [News(f"silent_feed {name}", f"{name} sent last") for name in ("A:gex_zero", "B:gex_zero")]
     over = [News(f"silent_feed {name}", None) for name in ("C:gex_zero", "D:gex_zero")]
-    messages = dict(compose([silent[0], over[0], News("disk", "full"), silent[1], over[1]]))
+    messages = dict(compose([silent[0], over[0], News("disk", "full"), silent[1], over[1]], NOON))
     assert len(messages) == 3
     assert messages["Alert: a feed is silent during the session"].startswith("A:gex_zero sent last\nB:gex_zero sent")
-    assert messages["Over: the feed sends again"].startswith("C:gex_zero, D:gex_zero\n")
+    assert messages["Over: the feed sends again"] == f"C:gex_zero, D:gex_zero\n{WHERE}"
 
 
 @pytest.mark.parametrize(

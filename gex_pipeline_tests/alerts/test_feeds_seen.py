@@ -52,6 +52,13 @@ def test_what_was_written_since_the_last_time_is_read_once(journal: Path, feeds:
     assert feeds.last_ms[SPX] == 12
 
 
+def test_of_a_long_backlog_only_the_end_is_read(journal: Path, feeds: FeedsSeen) -> None:
+    for segment in range(1, 5):
+        append(journal, segment, line(segment, snapshot(f"T{segment}")))
+    feeds.read_on()
+    assert feeds.last_ms == {"T3:gex_zero": 3, "T4:gex_zero": 4}
+
+
 def test_messages_are_a_feed_and_so_are_the_snapshots_in_them(journal: Path, feeds: FeedsSeen) -> None:
     append(
         journal, 1, line(10, ["flow-alerts", {"ticker": "TSLA"}], "uw") + line(11, {"url": "x"}, "gex_history_url")
