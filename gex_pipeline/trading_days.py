@@ -84,3 +84,22 @@ def day_bounds_ms(date: dt.date) -> tuple[int, int]:
 def new_york_time(timestamp_ms: int) -> dt.datetime:
     """Return epoch milliseconds as New York time."""
     return dt.datetime.fromtimestamp(timestamp_ms / 1000, NEW_YORK)
+
+
+def session_opened_ms(now_ms: int) -> int | None:
+    """Return when the session that is on at a moment was opened (both epoch ms UTC); None while none is."""
+    today = new_york_time(now_ms).date()
+    if not is_trading_day(today):
+        return None
+    opens_ms, closes_ms = session_bounds_ms(today)
+    return opens_ms if opens_ms <= now_ms < closes_ms else None
+
+
+def recent_since_ms(now_ms: int) -> int:
+    """Return the first millisecond of the last trading day before the New York day of a moment (epoch ms UTC).
+
+    No break is longer than two weeks; where the calendar knows of none so near, it is two weeks.
+    """
+    today = new_york_time(now_ms).date()
+    days = [today - dt.timedelta(days=ago) for ago in range(1, 15)]
+    return day_bounds_ms(next((day for day in days if is_trading_day(day)), days[-1]))[0]

@@ -28,7 +28,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     atexit.register(os._exit, 0)
 
 
-NEED_A_DISK_OF_THEIR_OWN = ("test_capture_full_disk.py", "test_full_disk.py", "test_read_only.py")
+NEED_A_DISK_OF_THEIR_OWN = (
+    "test_capture_full_disk.py",
+    "test_full_disk.py",
+    "test_read_only.py",
+    "test_told_full_disk.py",
+)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

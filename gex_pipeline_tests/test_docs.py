@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from fastapi.routing import APIRoute
 
+from gex_pipeline.alerts.__main__ import parser as alerts_parser
+from gex_pipeline.alerts.conditions import CONDITIONS
 from gex_pipeline.cli import app as command_line
 from gex_pipeline.definitions import defs
 from gex_pipeline.history import jobs, judging, schedules, sensors
@@ -99,7 +101,9 @@ def test_every_command_is_in_the_readme() -> None:
 
 
 @pytest.mark.parametrize(
-    "parser", [gateway_parser(), loader_parser(), poller_parser()], ids=lambda parser: parser.prog
+    "parser",
+    [gateway_parser(), loader_parser(), poller_parser(), alerts_parser()],
+    ids=lambda parser: parser.prog,
 )
 def test_every_flag_is_in_the_readme(parser: argparse.ArgumentParser) -> None:
     row = next(line for line in _section("Command line").splitlines() if f"`{parser.prog}`" in line)
@@ -109,6 +113,15 @@ def test_every_flag_is_in_the_readme(parser: argparse.ArgumentParser) -> None:
 
 def test_every_table_is_in_the_readme() -> None:
     assert {table for table in TABLES if f"`{table}`" not in _section("Where data lives")} == set()
+
+
+def test_every_alert_is_in_the_table_of_its_page_with_its_delay_and_says_below_what_to_do() -> None:
+    page = (ROOT / "docs" / "alerts.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| (.+) \|$", page, re.MULTILINE)
+    delays = {name: each.hold_seconds for name, each in CONDITIONS.items()}
+    assert rows == [(name, f"{hold:g} seconds" if hold else "none") for name, hold in delays.items()]
+    assert re.findall(r"^## (.+)$", page, re.MULTILINE) == list(CONDITIONS)
+    assert "(docs/alerts.md)" in README
 
 
 def test_every_place_the_readme_names_in_the_code_exists() -> None:

@@ -49,6 +49,9 @@ VARIABLES: list[tuple[str, tuple[str, ...], str, object]] = [
     ("backup_keep", ("GEX_BACKUP_KEEP",), "3", 3),
     ("backup_keep_days", ("GEX_BACKUP_KEEP_DAYS",), "0", 0.0),
     ("notify_urls", ("GEX_NOTIFY_URLS",), f"slack://{SECRET}, ntfy://x", (SecretStr(f"slack://{SECRET}"), SecretStr("ntfy://x"))),
+    ("silent_feed_minutes", ("GEX_SILENT_FEED_MINUTES",), "0.5", 0.5),
+    ("backlog_minutes", ("GEX_BACKLOG_MINUTES",), "15", 15.0),
+    ("disk_low_gb", ("GEX_DISK_LOW_GB",), "20", 20.0),
     ("dagster_home", ("DAGSTER_HOME",), "/srv/dagster", Path("/srv/dagster")),
 ]  # fmt: skip
 SSL = {"ssl_certfile": ("GEX_SSL_CERTFILE",), "ssl_keyfile": ("GEX_SSL_KEYFILE",)}

@@ -1,5 +1,6 @@
 """The gateway's application: routes, middleware, and what starts and stops with it."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,9 +33,9 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
     """Build the application and take the journal; its lifespan gives it back and runs the child processes.
 
     Args:
-        settings: which feeds are polled, among much else.
+        settings: which feeds are polled and whether operators are to be told, among much else.
         with_loader: run the loader.
-        url: where this application will answer, for the poller to post to; None: nothing is polled.
+        url: where this application will answer, for those that post to it and watch it; None: nobody does.
 
     Raises:
         PermanentError: another gateway already writes the same journal.
@@ -43,19 +44,20 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
     journal = JournalWriter(settings.journal_dir)
     loader = ChildProcess(settings, "loader")
     poller = ChildProcess(settings, "poller", "--gateway", url) if settings.poll_feeds and url else None
+    alerts = ChildProcess(settings, "alerts", "--gateway", url) if settings.notify_urls and url else None
+    companions = [child for child in (poller, alerts) if child is not None]
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.gateway = Gateway(settings, journal, loader, poller, RateLimits(settings))
         if with_loader:
             loader.start()
-        if poller is not None:
-            poller.start()
+        for child in companions:
+            child.start()
         try:
             yield
         finally:
-            if poller is not None:
-                await poller.stop()
+            await asyncio.gather(*(child.stop() for child in companions))
             await journal.close()
             await loader.stop()
 
