@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from gex_pipeline.backup_commands import DataDir, backup_app
-from gex_pipeline.bench_commands import bench_app
+from gex_pipeline.commands.backup import backup_app
+from gex_pipeline.commands.bench import bench_app
+from gex_pipeline.commands.import_files import import_paths
+from gex_pipeline.commands.options import DataDir
 from gex_pipeline.dagster_home import dagster_instance
 from gex_pipeline.errors import GexError
-from gex_pipeline.import_command import import_paths
 from gex_pipeline.settings import load_settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)

@@ -3,9 +3,11 @@
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gex_pipeline.settings import Settings
@@ -68,6 +70,9 @@ def _is_empty_log(path: Path) -> bool:
 
 def _content(path: Path) -> str:
     content = path.read_bytes()
-    if path.suffix == ".parquet":
-        content = repr(pq.read_table(path).to_pydict()).encode()
-    return hashlib.sha256(content).hexdigest()
+    return _rows_digest(content) if path.suffix == ".parquet" else hashlib.sha256(content).hexdigest()
+
+
+@lru_cache(maxsize=128)  # the same bytes are looked at over and over
+def _rows_digest(parquet: bytes) -> str:
+    return hashlib.sha256(repr(pq.read_table(pa.BufferReader(parquet)).to_pydict()).encode()).hexdigest()

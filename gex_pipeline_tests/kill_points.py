@@ -19,6 +19,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from gex_pipeline.backups.creating import create_backup
 from gex_pipeline.errors import TransientError
 from gex_pipeline.history import judging
 from gex_pipeline.history.exporting import export_day
@@ -28,7 +29,6 @@ from gex_pipeline.history.paths import Partition
 from gex_pipeline.history.staging import stage
 from gex_pipeline.settings import Settings, load_settings
 from gex_pipeline.storage import lease
-from gex_pipeline.storage.backups import create_backup
 from gex_pipeline_tests.processes import clean_environment, is_running, wait_until
 
 _CHANGING_SQL = re.compile(
@@ -65,13 +65,20 @@ class Done:
     points: list[str]
 
 
-class Forks:
-    """One warm process whose children do what they are ordered; each is a process of its own and dies alone."""
+# The arguments of Python that run this module.
+KILL_POINTS = ("-m", "gex_pipeline_tests.kill_points")
 
-    def __init__(self) -> None:
+
+class Forks:
+    """One warm process whose children do what they are ordered; each is a process of its own and dies alone.
+
+    It is a Python program that says `ready`, reads an order in JSON from each line, forks and says the child's id.
+    """
+
+    def __init__(self, *program: str) -> None:
         self._turn = Lock()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "gex_pipeline_tests.kill_points"],
+            [sys.executable, *program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -80,11 +87,11 @@ class Forks:
         )
         assert self._read() == "ready\n"
 
-    def start(self, order: Order) -> int:
+    def start(self, order: object) -> int:
         """Start a process and return its id."""
         assert self._process.stdin is not None
         with self._turn:
-            self._process.stdin.write(json.dumps(asdict(order)) + "\n")
+            self._process.stdin.write(json.dumps(vars(order)) + "\n")
             self._process.stdin.flush()
             return int(self._read())
 

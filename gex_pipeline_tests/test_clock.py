@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gex_pipeline.backups.folder import list_backups
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.demo.gexbot_standin import GexBotStandIn
 from gex_pipeline.errors import LeaseTimeoutError
@@ -20,7 +21,6 @@ from gex_pipeline.history.obtaining import obtain
 from gex_pipeline.history.queue_plan import LOST_AFTER_MS, plan_tick
 from gex_pipeline.settings import Settings, load_settings
 from gex_pipeline.storage import snapshots
-from gex_pipeline.storage.backup_files import list_backups
 from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.request_queue import announce, list_requests, mark_failed, mark_started
 from gex_pipeline.storage.schema import ensure_schema

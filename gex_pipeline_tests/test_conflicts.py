@@ -1,8 +1,6 @@
 """A history file that differs from what is stored: nothing is overwritten, and every difference is on file."""
 
 import datetime as dt
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +16,16 @@ from gex_pipeline.storage import conflicts
 from gex_pipeline.storage.conflicts import CONFLICTS_SCHEMA, summarise_conflicts
 from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.lineage import ImportCounts
-from gex_pipeline_tests.processes import clean_environment
-from gex_pipeline_tests.records import OPENING, STRIKES, ZERO, import_records, record, stage_records, stored
+from gex_pipeline_tests.records import (
+    OPENING,
+    STRIKES,
+    ZERO,
+    import_and_die,
+    import_records,
+    record,
+    stage_records,
+    stored,
+)
 
 
 @pytest.fixture
@@ -212,18 +218,6 @@ def test_text_that_is_no_json_is_compared_as_it_is(legacy: Settings) -> None:
 # Killed
 
 
-KILLED = """
-import os, sys
-from pathlib import Path
-from gex_pipeline.history import importing
-from gex_pipeline.history.paths import Partition
-from gex_pipeline.settings import load_settings
-
-setattr(importing, sys.argv[3], lambda *_, **__: os._exit(9))
-importing.import_staged(load_settings(data_dir=Path(sys.argv[1])), Partition.parse(sys.argv[2]), "killed")
-"""
-
-
 @pytest.mark.parametrize("place", ["insert_unknown", "record_import"])
 def test_an_import_killed_after_its_report_leaves_the_database_as_it_was_and_the_next_reports_the_same(
     settings: Settings, place: str
@@ -231,13 +225,7 @@ def test_an_import_killed_after_its_report_leaves_the_database_as_it_was_and_the
     import_records(settings, record(0), record(1))
     before = stored(settings)
     stage_records(settings, record(0, spot=1), record(1), record(2))
-    ended = subprocess.run(
-        [sys.executable, "-c", KILLED, str(settings.data_dir), ZERO.key, place],
-        env=clean_environment(),
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == 9
+    import_and_die(settings, place)
     assert stored(settings) == before
     [left] = settings.conflicts_dir.rglob("*.parquet")
     content = left.read_bytes()

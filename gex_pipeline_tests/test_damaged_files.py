@@ -9,6 +9,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from gex_pipeline.backups.creating import create_backup
+from gex_pipeline.backups.folder import list_backups
+from gex_pipeline.backups.restoring import restore_backup
 from gex_pipeline.errors import BackupError, DamagedDatabaseError, GexError, MalformedFileError
 from gex_pipeline.history import judging
 from gex_pipeline.history.download import find_unrecorded_source
@@ -20,9 +23,6 @@ from gex_pipeline.history.paths import Table
 from gex_pipeline.history.sensors import history_queue_sensor
 from gex_pipeline.history.staging import stage
 from gex_pipeline.settings import Settings, load_settings
-from gex_pipeline.storage.backup_files import list_backups
-from gex_pipeline.storage.backups import create_backup
-from gex_pipeline.storage.restoring import restore_backup
 from gex_pipeline_tests.durable_state import rows_of, state_of
 from gex_pipeline_tests.processes import gex
 from gex_pipeline_tests.records import ZERO, import_records, record, stage_records

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gex_pipeline.backups.creating import create_backup
 from gex_pipeline.demo.gexbot_standin import GexBotStandIn
 from gex_pipeline.errors import DiskFullError, MalformedFileError
 from gex_pipeline.history.attempts import Attempt, recorded
@@ -19,7 +20,6 @@ from gex_pipeline.history.importing import import_staged
 from gex_pipeline.history.staging import stage
 from gex_pipeline.settings import Settings, load_settings
 from gex_pipeline.storage import disk
-from gex_pipeline.storage.backups import create_backup
 from gex_pipeline_tests.durable_state import State, state_of
 from gex_pipeline_tests.records import ZERO, Row, import_records, record, stage_records
 from gex_pipeline_tests.small_disk import SmallDisk, fill, free, small_disk

@@ -5,9 +5,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,20 +15,19 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from gex_pipeline.clock import epoch_ms
 from gex_pipeline.demo.gexbot_standin import GexBotStandIn
 from gex_pipeline.demo.sessions import Session, write_history_file
 from gex_pipeline.history.paths import Partition, Table
 from gex_pipeline.settings import Settings, load_settings
 from gex_pipeline.storage.lease import fetch_row, lease
-from gex_pipeline.storage.request_queue import announce
-from gex_pipeline.storage.schema import ensure_schema
-from gex_pipeline_tests.processes import clean_environment, is_running, wait_until
+from gex_pipeline_tests.kill_points import Forks
+from gex_pipeline_tests.processes import is_running, wait_until
+from gex_pipeline_tests.records import announce_url
 
 PARTITION = Partition.parse("2025-11-14|NQ_NDX:gex_zero")
 NAME = "2025-11-14_NQ_NDX_classic_gex_zero.json"
 TABLES: tuple[Table, Table] = ("snapshots", "strikes")
-SNAPSHOTS, STRIKES = 2000, 100
+SNAPSHOTS, STRIKES = 1000, 100
 RANDOM_MOMENTS = 12
 AT_ONCE = 2
 
@@ -123,7 +119,7 @@ MOMENTS = [
     Moment(place="gex_pipeline.storage.snapshots:_insert", call=2),
     Moment(place="gex_pipeline.history.importing:record_import"),
     *(
-        Moment(place="gex_pipeline.history.importing:record_import", stays=False, after=RNG.uniform(0, 0.25))
+        Moment(place="gex_pipeline.history.importing:record_import", stays=False, after=RNG.uniform(0, 0.15))
         for _ in range(4)
     ),
     # After the commit, before anything is published.
@@ -135,47 +131,23 @@ MOMENTS = [
 ]
 
 
-class Forks:
-    """One warm process whose children import; each child is a process of its own and dies alone."""
+@dataclass(frozen=True)
+class Order:
+    """What a process shall do: import in a folder from a host, and be watched at a place."""
 
-    def __init__(self) -> None:
-        self._orders = threading.Lock()
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", FORKS],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=clean_environment(),
-            start_new_session=True,
-        )
-        assert self._read() == "ready\n"
+    folder: str
+    host: str
+    partition: str
+    place: str | None
+    call: int
+    stays: bool
 
-    def start(self, folder: Path, host: str, moment: Moment) -> int:
-        """Start one import in a folder and return its process id."""
-        for name in ("reached", "outcome"):
-            (folder / name).unlink(missing_ok=True)
-        order = {
-            "folder": str(folder),
-            "host": host,
-            "partition": PARTITION.key,
-            "place": moment.place,
-            "call": moment.call,
-            "stays": moment.stays,
-        }
-        assert self._process.stdin is not None
-        with self._orders:
-            self._process.stdin.write(json.dumps(order) + "\n")
-            self._process.stdin.flush()
-            return int(self._read())
 
-    def stop(self) -> None:
-        """End it with all its children."""
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.communicate(timeout=30)
-
-    def _read(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline()
+def start(forks: Forks, folder: Path, host: str, moment: Moment) -> int:
+    """Start one import in a folder and return its process id."""
+    for name in ("reached", "outcome"):
+        (folder / name).unlink(missing_ok=True)
+    return forks.start(Order(str(folder), host, PARTITION.key, moment.place, moment.call, moment.stays))
 
 
 @dataclass(frozen=True)
@@ -199,7 +171,7 @@ def gexbot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GexBotStandIn]:
 
 @pytest.fixture(scope="module")
 def forks() -> Iterator[Forks]:
-    running = Forks()
+    running = Forks("-c", FORKS)
     yield running
     running.stop()
 
@@ -231,21 +203,18 @@ def whole(tmp_path_factory: pytest.TempPathFactory, gexbot: GexBotStandIn, forks
 def prepare(folder: Path, gexbot: GexBotStandIn) -> Settings:
     """Make a data folder whose queue knows the file's URL."""
     settings = load_settings(data_dir=folder / "data", history_hosts=gexbot.host)
-    with lease(settings.database_path, purpose="announce") as connection:
-        ensure_schema(connection)
-        url = gexbot.signed_url(NAME)
-        announce(connection, PARTITION.feed, PARTITION.date, url=url, metadata=None, announced_at_ms=epoch_ms())
+    announce_url(settings, PARTITION, gexbot.signed_url(NAME))
     return settings
 
 
 def run_to_the_end(forks: Forks, folder: Path, gexbot: GexBotStandIn) -> None:
-    process_id = forks.start(folder, gexbot.host, Moment())
+    process_id = start(forks, folder, gexbot.host, Moment())
     wait_until(lambda: not is_running(process_id), 60)
     assert (folder / "outcome").read_text() == "done"
 
 
 def kill_at(moment: Moment, seconds: float, forks: Forks, folder: Path, gexbot: GexBotStandIn) -> None:
-    process_id = forks.start(folder, gexbot.host, moment)
+    process_id = start(forks, folder, gexbot.host, moment)
     if moment.place:
         wait_until(lambda: (folder / "reached").exists() or not is_running(process_id), 60)
         assert (folder / "reached").exists(), (folder / "outcome").read_text()

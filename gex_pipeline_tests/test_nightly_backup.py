@@ -5,9 +5,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from gex_pipeline.backups.folder import list_backups
 from gex_pipeline.definitions import defs
 from gex_pipeline.settings import Settings, load_settings
-from gex_pipeline.storage.backup_files import list_backups
 from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.schema import ensure_schema
 from gex_pipeline_tests.conftest import Received

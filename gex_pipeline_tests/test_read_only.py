@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gex_pipeline.backups.creating import create_backup
 from gex_pipeline.errors import PermanentError
 from gex_pipeline.history.download import find_unrecorded_source
 from gex_pipeline.history.exporting import export_day
@@ -15,7 +16,6 @@ from gex_pipeline.history.obtaining import obtain
 from gex_pipeline.history.staging import stage
 from gex_pipeline.settings import Settings, load_settings
 from gex_pipeline.storage import disk
-from gex_pipeline.storage.backups import create_backup
 from gex_pipeline_tests.durable_state import State, state_of
 from gex_pipeline_tests.processes import clean_environment, free_port
 from gex_pipeline_tests.records import ZERO, import_records, record, stage_records

@@ -1,8 +1,6 @@
 """Replacing stored rows by those of a history file: only when asked, only what differs, and kept first."""
 
 import datetime as dt
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +8,24 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from gex_pipeline.backups.folder import list_backups
 from gex_pipeline.errors import BackupError
 from gex_pipeline.feeds import Feed
 from gex_pipeline.history.importing import ImportResult, import_staged
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.settings import Settings, load_settings
-from gex_pipeline.storage.backup_files import list_backups
 from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.lineage import ImportCounts
-from gex_pipeline_tests.processes import clean_environment
-from gex_pipeline_tests.records import OPENING, STRIKES, ZERO, import_records, record, stage_records, stored
+from gex_pipeline_tests.records import (
+    OPENING,
+    STRIKES,
+    ZERO,
+    import_and_die,
+    import_records,
+    record,
+    stage_records,
+    stored,
+)
 
 DIFFERING = [record(1, spot=1), record(2, strikes=[[6730, 5], [6745, 6]])]
 
@@ -167,19 +173,6 @@ def test_the_kept_rows_of_an_adopted_database_have_the_users_own_columns_and_dup
     ]
 
 
-KILLED = """
-import os, sys
-from pathlib import Path
-from gex_pipeline.history import importing
-from gex_pipeline.history.paths import Partition
-from gex_pipeline.settings import load_settings
-
-setattr(importing, sys.argv[3], lambda *_, **__: os._exit(9))
-settings = load_settings(data_dir=Path(sys.argv[1]))
-importing.import_staged(settings, Partition.parse(sys.argv[2]), "killed", replace=True)
-"""
-
-
 @pytest.mark.parametrize(
     ("place", "files"), [("keep_replaced", 0), ("delete_differing", 2), ("insert_unknown", 2), ("record_import", 2)]
 )
@@ -189,13 +182,7 @@ def test_a_replacing_import_that_is_killed_has_replaced_nothing_and_can_be_repea
     import_records(settings, record(1), record(2))
     before = stored(settings)
     stage_records(settings, *DIFFERING)
-    ended = subprocess.run(
-        [sys.executable, "-c", KILLED, str(settings.data_dir), ZERO.key, place],
-        env=clean_environment(),
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == 9
+    import_and_die(settings, place, replace=True)
     assert stored(settings) == before
     assert len(backups(settings)) == files
     result = import_staged(settings, ZERO, "run", replace=True)

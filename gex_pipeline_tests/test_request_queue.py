@@ -158,14 +158,19 @@ def test_a_started_request_announced_again_goes_on(database: duckdb.DuckDBPyConn
     assert request_queue.find_announcement(database, ZERO, DAY) == (SIGNED_AGAIN, 2000)
 
 
-@pytest.mark.parametrize("state", ["completed", "failed"])
-def test_a_request_that_has_ended_cannot_run_or_end_again(database: duckdb.DuckDBPyConnection, state: str) -> None:
+def bring_to(state: str, database: duckdb.DuckDBPyConnection) -> None:
+    """Announce a request and start it; end it when that is what is asked."""
     announce(database)
     request_queue.mark_started(database, KEY, 5000)
     if state == "completed":
         request_queue.mark_completed(database, KEY, "run")
     if state == "failed":
         request_queue.mark_failed(database, KEY, error="gone", run_id="run", try_again=False)
+
+
+@pytest.mark.parametrize("state", ["completed", "failed"])
+def test_a_request_that_has_ended_cannot_run_or_end_again(database: duckdb.DuckDBPyConnection, state: str) -> None:
+    bring_to(state, database)
     before = the_request(database)
     assert before.status == state
     request_queue.mark_running(database, KEY, "late")
@@ -185,12 +190,7 @@ def test_a_pending_request_can_fail_without_a_run_but_not_complete(database: duc
 
 @pytest.mark.parametrize("state", ["started", "completed", "failed"])
 def test_only_a_pending_request_is_started(database: duckdb.DuckDBPyConnection, state: str) -> None:
-    announce(database)
-    request_queue.mark_started(database, KEY, 5000)
-    if state == "completed":
-        request_queue.mark_completed(database, KEY, "run")
-    if state == "failed":
-        request_queue.mark_failed(database, KEY, error="gone", run_id="run", try_again=False)
+    bring_to(state, database)
     before = the_request(database)
     request_queue.mark_started(database, KEY, 5000)
     assert the_request(database) == before

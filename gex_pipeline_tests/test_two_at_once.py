@@ -10,29 +10,26 @@ from typing import Any
 
 import pytest
 
-from gex_pipeline.clock import epoch_ms
+from gex_pipeline.backups.folder import list_backups
+from gex_pipeline.backups.verifying import verify_backup
 from gex_pipeline.demo.gexbot_standin import GexBotStandIn
 from gex_pipeline.errors import TransientError
 from gex_pipeline.history.download import SourceFile, find_unrecorded_source
 from gex_pipeline.history.staging import read_summary, stage
 from gex_pipeline.settings import Settings, load_settings
-from gex_pipeline.storage.backup_files import list_backups
-from gex_pipeline.storage.lease import lease
-from gex_pipeline.storage.request_queue import announce
-from gex_pipeline.storage.schema import ensure_schema
-from gex_pipeline.storage.verifying import verify_backup
 from gex_pipeline_tests.durable_state import rows_of, state_of
-from gex_pipeline_tests.kill_points import Forks, Order
-from gex_pipeline_tests.records import ZERO, import_records, record, stage_records
+from gex_pipeline_tests.kill_points import KILL_POINTS, Forks, Order
+from gex_pipeline_tests.records import ZERO, announce_url, import_records, record, stage_records
 
 NAME = "2025-11-14_SPX_classic_gex_zero.json"
 # How much later the second begins: together, and in the middle of the first one's steps.
 LATER_SECONDS = (0.0, 0.0, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3)
+OVERTAKEN = ("has been replaced by another file meanwhile; try again", "is staged but has not been imported")
 
 
 @pytest.fixture(scope="module")
 def forks() -> Iterator[Forks]:
-    running = Forks()
+    running = Forks(*KILL_POINTS)
     yield running
     running.stop()
 
@@ -51,14 +48,14 @@ def settings_of(folder: Path) -> Settings:
 
 def serve(gexbot: GexBotStandIn, spot: float) -> None:
     """Let the host have a day whose snapshots are all of one spot price."""
-    (gexbot.directory / NAME).write_text(json.dumps([record(second, spot=spot) for second in range(400)]))
+    # At once: a slow process may still be fetching the one before.
+    new = gexbot.directory / "new"
+    new.write_text(json.dumps([record(second, spot=spot) for second in range(400)]))
+    new.replace(gexbot.directory / NAME)
 
 
 def announced(folder: Path, gexbot: GexBotStandIn) -> None:
-    with lease(settings_of(folder).database_path, purpose="announce", timeout_seconds=30) as connection:
-        ensure_schema(connection)
-        url = gexbot.signed_url(NAME)
-        announce(connection, ZERO.feed, ZERO.date, url=url, metadata=None, announced_at_ms=epoch_ms())
+    announce_url(settings_of(folder), ZERO, gexbot.signed_url(NAME))
 
 
 def order_for(folder: Path, gexbot: GexBotStandIn, task: str = "import") -> Order:
@@ -74,16 +71,22 @@ def finish(forks: Forks, *orders: Order, later_seconds: float = 0.0) -> list[str
     return [forks.wait(*each).outcome for each in zip(orders, process_ids, strict=True)]
 
 
+def before_and_after(tmp_path: Path, gexbot: GexBotStandIn, forks: Forks, *, imports: int) -> tuple[Path, Path]:
+    """Make a folder in which some other rows of the day are, and one in which it was then imported so many times."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    serve(gexbot, 1)
+    import_records(settings_of(before), record(0, spot=7), record(500))
+    announced(before, gexbot)
+    shutil.copytree(before, after)
+    for _ in range(imports):
+        assert finish(forks, order_for(after, gexbot)) == ["done"]
+    return before, after
+
+
 def test_the_same_file_twice_at_once_is_imported_once_and_found_unchanged_once(
     tmp_path: Path, gexbot: GexBotStandIn, forks: Forks
 ) -> None:
-    serve(gexbot, 1)
-    before, serial = tmp_path / "before", tmp_path / "serial"
-    import_records(settings_of(before), record(0, spot=7), record(500))
-    announced(before, gexbot)
-    shutil.copytree(before, serial)
-    for _ in range(2):
-        assert finish(forks, order_for(serial, gexbot)) == ["done"]
+    before, serial = before_and_after(tmp_path, gexbot, forks, imports=2)
     expected = state_of(settings_of(serial))
     assert [line[1] for line in expected.rows.lineage] == ["imported", "imported", "unchanged"]
     for number, later_seconds in enumerate(LATER_SECONDS):
@@ -121,7 +124,7 @@ def test_two_files_of_one_day_at_once_are_never_mixed(tmp_path: Path, gexbot: Ge
         second = forks.start(order)
         for process_id in (first, second):
             outcome = forks.wait(order, process_id).outcome
-            assert outcome == "done" or "has been replaced by another file meanwhile; try again" in outcome, outcome
+            assert outcome == "done" or any(told in outcome for told in OVERTAKEN), outcome
         assert finish(forks, order) == ["done"]
         rows = rows_of(settings_of(folder))
         assert without_import_ids(rows.stored) in expected
@@ -146,12 +149,7 @@ def test_a_file_that_is_replaced_before_it_is_staged_is_not_staged_under_the_old
 def test_a_backup_during_an_import_holds_the_day_or_not_and_both_succeed(
     tmp_path: Path, gexbot: GexBotStandIn, forks: Forks
 ) -> None:
-    serve(gexbot, 1)
-    before, alone = tmp_path / "before", tmp_path / "alone"
-    import_records(settings_of(before), record(0, spot=7), record(500))
-    announced(before, gexbot)
-    shutil.copytree(before, alone)
-    assert finish(forks, order_for(alone, gexbot)) == ["done"]
+    before, alone = before_and_after(tmp_path, gexbot, forks, imports=1)
     rows_before, rows_after = rows_of(settings_of(before)), rows_of(settings_of(alone))
     for number, later_seconds in enumerate(LATER_SECONDS):
         folder = tmp_path / str(number)

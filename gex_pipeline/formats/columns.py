@@ -32,6 +32,8 @@ STRIKES_SCHEMA = pa.schema(
         ("priors", pa.list_(pa.float64())),
     ]
 )
+# As the day's files are published, and staged.
+PUBLISHED_SNAPSHOTS_SCHEMA = SNAPSHOTS_SCHEMA.append(pa.field("source", pa.string()))
 PUBLISHED_STRIKES_SCHEMA = STRIKES_SCHEMA.remove(STRIKES_SCHEMA.get_field_index("vanna"))
 
 
@@ -136,4 +138,5 @@ def _priors(strikes: Strikes) -> pa.Array:
 
 def _nullable(values: np.ndarray) -> pa.Array:
     """Make a float column in which NaN, never a value here, becomes null."""
-    return pa.array(values, pa.float64(), from_pandas=True)
+    has_nan = np.isnan(values.min(initial=0.0))  # the least of numbers with a NaN among them is NaN
+    return pa.array(values, pa.float64(), from_pandas=bool(has_nan))

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import duckdb
 
+from gex_pipeline.backups.creating import ensure_recent_backup
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.errors import GexError, MalformedFileError, PermanentError
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.history.staging import read_summary
 from gex_pipeline.settings import Settings
-from gex_pipeline.storage.backups import ensure_recent_backup
 from gex_pipeline.storage.lease import lease, transaction
 from gex_pipeline.storage.lineage import ImportCounts, next_import_id, record_import
 from gex_pipeline.storage.schema import ensure_schema

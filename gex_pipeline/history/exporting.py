@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gex_pipeline.errors import MalformedFileError, PermanentError
-from gex_pipeline.formats.columns import PUBLISHED_STRIKES_SCHEMA
+from gex_pipeline.formats.columns import PUBLISHED_SNAPSHOTS_SCHEMA, PUBLISHED_STRIKES_SCHEMA
 from gex_pipeline.history.content import Content, parquet_content, stored_content
 from gex_pipeline.history.importing import LEASE_TIMEOUT_SECONDS
 from gex_pipeline.history.paths import Partition, Table
@@ -16,11 +16,11 @@ from gex_pipeline.history.staging import read_summary
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.files import keep_aside, link_or_copy, publish, sha256_of
 from gex_pipeline.storage.lease import lease, quoted
-from gex_pipeline.storage.snapshots import SNAPSHOT_COLUMNS, day_rows_sql
+from gex_pipeline.storage.snapshots import day_rows_sql
 from gex_pipeline.trading_days import day_bounds_ms
 
 PARQUET_COLUMNS: dict[Table, tuple[str, ...]] = {
-    "snapshots": (*SNAPSHOT_COLUMNS, "source"),
+    "snapshots": tuple(PUBLISHED_SNAPSHOTS_SCHEMA.names),
     "strikes": tuple(PUBLISHED_STRIKES_SCHEMA.names),
 }
 SORTED_BY: dict[Table, str] = {"snapshots": "timestamp", "strikes": "timestamp, strike"}
@@ -62,14 +62,14 @@ def export_day(settings: Settings, partition: Partition, table: Table) -> Export
     with lease(
         settings.database_path, purpose=purpose, timeout_seconds=LEASE_TIMEOUT_SECONDS, read_only=True
     ) as connection:
-        stored = stored_content(connection, partition, table, columns)
+        stored = stored_content(connection, settings.database_path, partition, table, columns)
         if stored.rows == 0 and table == "snapshots":
             raise PermanentError(f"the database has no rows of {partition.key}; import it first")
-        is_unchanged = _content_of(target, columns) == stored
+        is_unchanged = _content_of(connection, target, columns) == stored
         if not is_unchanged:
             _refuse_loss(target, stored.rows)
             with publish(target) as beside:
-                if _is_ready(settings, partition, table, stored):
+                if _is_ready(connection, settings, partition, table, stored):
                     link_or_copy(partition.staged(settings, table), beside)
                 else:
                     rows = day_rows_sql(
@@ -86,23 +86,25 @@ def export_day(settings: Settings, partition: Partition, table: Table) -> Export
     return Exported(target, stored.rows, target.stat().st_size, sha256_of(target), is_unchanged, kept_aside)
 
 
-def _is_ready(settings: Settings, partition: Partition, table: Table, stored: Content) -> bool:
+def _is_ready(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, partition: Partition, table: Table, stored: Content
+) -> bool:
     """Tell whether the staged file is what is to be published: the columns, the order and the rows."""
     staged, columns = partition.staged(settings, table), PARQUET_COLUMNS[table]
     try:
         return (
             read_summary(staged).is_sorted
             and tuple(pq.read_schema(staged).names) == columns
-            and _content_of(staged, columns) == stored
+            and _content_of(connection, staged, columns) == stored
         )
     except MalformedFileError:
         return False
 
 
-def _content_of(path: Path, columns: tuple[str, ...]) -> Content | None:
+def _content_of(connection: duckdb.DuckDBPyConnection, path: Path, columns: tuple[str, ...]) -> Content | None:
     """Return what a file holds, None when there is none or it cannot be read."""
     try:
-        return parquet_content(path, columns)
+        return parquet_content(connection, path, columns)
     except (OSError, duckdb.Error):
         return None
 

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import duckdb
 import pyarrow.parquet as pq
 
+from gex_pipeline.backups.creating import create_backup, ensure_recent_backup
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.errors import DiskFullError, MalformedFileError
 from gex_pipeline.history.paths import Partition, Table
 from gex_pipeline.history.staging import StagedSummary, damage_told, read_summary
 from gex_pipeline.settings import Settings
-from gex_pipeline.storage.backups import create_backup, ensure_recent_backup
 from gex_pipeline.storage.conflicts import conflicts_path, write_conflicts
 from gex_pipeline.storage.disk import require_room
 from gex_pipeline.storage.lease import lease, quoted, transaction
@@ -161,8 +161,8 @@ def staged_rows(settings: Settings, partition: Partition, table: Table) -> str:
     path = partition.staged(settings, table)
     names = pq.read_schema(path).names
     types = TABLES[f"gex_{table}"]
-    absent = "".join(f", NULL::{types[name]} AS {name}" for name in _COLUMNS[table] if name not in names)
-    return f"(SELECT *{absent} FROM read_parquet('{quoted(path)}'))"
+    columns = ", ".join(name if name in names else f"NULL::{types[name]} AS {name}" for name in _COLUMNS[table])
+    return f"(SELECT {columns} FROM read_parquet('{quoted(path)}'))"
 
 
 def _insert_new(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 from gex_pipeline.errors import PermanentError
 from gex_pipeline.history import verdicts
@@ -11,6 +11,7 @@ from gex_pipeline.history.paths import Partition
 from gex_pipeline.history.staging import damage_told, read_summary
 from gex_pipeline.history.verdicts import Subject, Verdict
 from gex_pipeline.settings import Settings
+from gex_pipeline.storage.files import Version, version_of
 from gex_pipeline.storage.lease import in_memory, lease
 
 
@@ -105,14 +106,28 @@ def judge(checks: tuple[Check, ...], settings: Settings, partition: Partition) -
         MalformedFileError: nothing is staged, or nothing that could be read.
         LeaseTimeoutError: the database stayed busy.
     """
+    if checks is STAGED:
+        with damage_told(settings, partition):
+            read_summary(partition.staged(settings, "snapshots"))
+            versions = (version_of(partition.staged(settings, table)) for table in ("snapshots", "strikes"))
+            return list(_judge_staged(settings, partition, *versions))
     purpose = f"check {partition.key}"
-    reading = (
-        in_memory()
-        if checks is STAGED
-        else lease(settings.database_path, purpose=purpose, timeout_seconds=LEASE_TIMEOUT_SECONDS, read_only=True)
-    )
-    with damage_told(settings, partition), reading as connection:
+    with (
+        damage_told(settings, partition),
+        lease(
+            settings.database_path, purpose=purpose, timeout_seconds=LEASE_TIMEOUT_SECONDS, read_only=True
+        ) as connection,
+    ):
         return [check.judge(Subject(settings, partition, connection)) for check in checks]
+
+
+@lru_cache(maxsize=8)
+def _judge_staged(
+    settings: Settings, partition: Partition, _snapshots: Version, _strikes: Version
+) -> tuple[Verdict, ...]:
+    """Judge staged files, the same ones once: they are replaced and never written to."""
+    with in_memory() as connection:
+        return tuple(check.judge(Subject(settings, partition, connection)) for check in STAGED)
 
 
 def require_sound(settings: Settings, partition: Partition) -> None:

@@ -1,13 +1,15 @@
 """Staging: one history file parsed into two Parquet files in bounded memory, bad records to quarantine."""
 
-import hashlib
 import mmap
 import os
 import tempfile
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from itertools import count
+from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -20,7 +22,12 @@ from filelock import FileLock, Timeout
 
 from gex_pipeline.errors import MalformedFileError, RecordError, TransientError
 from gex_pipeline.feeds import Feed
-from gex_pipeline.formats.columns import PUBLISHED_STRIKES_SCHEMA, SNAPSHOTS_SCHEMA, STRIKES_SCHEMA, SnapshotColumns
+from gex_pipeline.formats.columns import (
+    PUBLISHED_SNAPSHOTS_SCHEMA,
+    PUBLISHED_STRIKES_SCHEMA,
+    STRIKES_SCHEMA,
+    SnapshotColumns,
+)
 from gex_pipeline.formats.day_columns import read_day_columns
 from gex_pipeline.formats.gexbot import Snapshot, parse_snapshot
 from gex_pipeline.formats.history_file import (
@@ -36,12 +43,11 @@ from gex_pipeline.history.download import SourceFile
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.disk import disk_errors
-from gex_pipeline.storage.files import publish
+from gex_pipeline.storage.files import publish, sha256_of_open
 from gex_pipeline.storage.quarantine import BadRecord, history_quarantine_path, write_quarantine
 
 # Some 20 minutes of one feed at 100 strikes: what a reader skips by time.
 ROW_GROUP_ROWS = 120_000
-ORDER = ("timestamp", "strike")
 LOCK_SECONDS = 600.0
 SUMMARY_KEY = b"gex_pipeline.staged"
 # Readers skip by time; the other columns' bounds would only cost. A chunk's values fit one dictionary.
@@ -63,7 +69,7 @@ class StagedSummary:
         records: in the file, good and bad.
         snapshots: staged, each timestamp once.
         strikes: staged.
-        is_sorted: the strikes are in the order of the published file, by timestamp and strike.
+        is_sorted: both are in the order of the published files, by timestamp and strike.
         duplicates: records with a timestamp that an earlier record had.
         duplicates_differing: those of them whose text was not the same; the first stays.
         bad: records that could not be understood.
@@ -199,11 +205,13 @@ class _Intake:
     def __init__(self, feed: Feed) -> None:
         self.bad: list[BadRecord] = []
         self._feed = feed
-        self._seen: dict[int, tuple[Callable[[], Sequence[Record]], int]] = {}
+        self._seen: dict[int, int] = {}  # by timestamp, which record of the file had it first
+        self._pieces: list[tuple[int, Callable[[], Sequence[Record]]]] = []
         self._records = self._strikes = self._duplicates = self._differing = 0
 
     def take(self, piece: Piece) -> tuple[pa.Table, pa.Table]:
         """Read a piece in columns where that can be done, and record by record where not."""
+        self._pieces.append((self._records, piece.read_records))
         snapshots, strikes = self._take_columns(piece) or self._take_each(piece)
         self._strikes += strikes.num_rows
         return snapshots, strikes
@@ -213,10 +221,10 @@ class _Intake:
         columns = read_day_columns(sound, self._feed) if 0 < len(sound) == len(piece.fields) else None
         if columns is None:
             return None
-        places = {timestamp: (piece.read_records, index) for index, timestamp in enumerate(columns.timestamps)}
-        if len(places) < len(sound) or not self._seen.keys().isdisjoint(places):
+        seen = dict(zip(columns.timestamps, count(self._records), strict=False))
+        if len(seen) < len(sound) or not self._seen.keys().isdisjoint(seen):
             return None
-        self._seen |= places
+        self._seen |= seen
         self._records += len(sound)
         return columns.snapshots, columns.strikes
 
@@ -229,15 +237,20 @@ class _Intake:
             except RecordError as error:
                 self.bad.append(BadRecord(self._records + index, str(error), bytes(record)))
                 continue
-            place = piece.read_records, index
-            read_earlier, earlier = first = self._seen.setdefault(snapshot.timestamp_ms, place)
-            if first is not place:
+            number = self._records + index
+            earlier = self._seen.setdefault(snapshot.timestamp_ms, number)
+            if earlier != number:
                 self._duplicates += 1
-                self._differing += bytes(read_earlier()[earlier]) != bytes(record)
+                self._differing += bytes(self._record(earlier)) != bytes(record)
                 continue
             columns.append(snapshot, self._feed)
         self._records += len(records)
         return columns.tables()
+
+    def _record(self, number: int) -> Record:
+        """Return a record of the file as it came."""
+        start, read_records = self._pieces[bisect_right(self._pieces, number, key=itemgetter(0)) - 1]
+        return read_records()[number - start]
 
     def summary(self, source: SourceFile, quarantine: Path | None, *, is_sorted: bool) -> StagedSummary:
         return StagedSummary(
@@ -262,7 +275,7 @@ class _ParquetPair:
 
     def __init__(self, snapshots: Path, strikes: Path, strikes_schema: pa.Schema) -> None:
         self.is_sorted = True
-        self._schemas = SNAPSHOTS_SCHEMA, strikes_schema
+        self._schemas = PUBLISHED_SNAPSHOTS_SCHEMA, strikes_schema
         self._writers = [
             pq.ParquetWriter(path, schema, **PARQUET_OPTIONS)
             for path, schema in zip((snapshots, strikes), self._schemas, strict=True)
@@ -283,7 +296,8 @@ class _ParquetPair:
     def write(self, snapshots: pa.Table, strikes: pa.Table) -> None:
         if "vanna" not in self._schemas[1].names and strikes["vanna"].null_count < strikes.num_rows:
             raise _VannaFoundError
-        self.is_sorted = self.is_sorted and self._continues(strikes)
+        self.is_sorted = self.is_sorted and self._continues(snapshots, strikes)
+        snapshots = snapshots.append_column("source", pa.repeat("history", len(snapshots)))
         for waiting, table, schema in zip(self._waiting, (snapshots, strikes), self._schemas, strict=True):
             waiting.append(table.select(schema.names))
         if max(sum(table.num_rows for table in waiting) for waiting in self._waiting) >= ROW_GROUP_ROWS:
@@ -305,16 +319,23 @@ class _ParquetPair:
             if sum(table.num_rows for table in tables):
                 writer.write_table(pa.concat_tables(tables))
 
-    def _continues(self, strikes: pa.Table) -> bool:
-        """Tell whether the order by timestamp and strike goes on."""
-        if strikes.num_rows == 0:
+    def _continues(self, snapshots: pa.Table, strikes: pa.Table) -> bool:
+        """Tell whether the order goes on, by timestamp and then by strike."""
+        if len(snapshots) == 0:
             return True
-        times, levels = (
-            np.concatenate(([last], strikes[name])) for last, name in zip(self._last, ORDER, strict=True)
+        last_time, last_level = self._last
+        snapshot_times, strike_times, levels = (
+            np.concatenate(([last], table[name]))
+            for last, table, name in (
+                (last_time, snapshots, "timestamp"),
+                (last_time, strikes, "timestamp"),
+                (last_level, strikes, "strike"),
+            )
         )
-        self._last = times[-1], levels[-1]
-        steps = np.diff(times)
-        return bool(((steps > 0) | ((steps == 0) & (np.diff(levels) >= 0))).all())
+        self._last = snapshot_times[-1], levels[-1]
+        steps = np.diff(strike_times)
+        is_strikes_order = (steps > 0) | ((steps == 0) & (np.diff(levels) >= 0))
+        return bool((np.diff(snapshot_times) >= 0).all() and is_strikes_order.all())
 
     def _wait(self) -> None:
         if self._pending is not None:
@@ -327,7 +348,7 @@ def _mapped(source: SourceFile, scratch: Path) -> Iterator[mmap.mmap]:
     path = source.path
     with ExitStack() as stack:
         file = stack.enter_context(path.open("rb"))
-        is_known = hashlib.file_digest(file, "sha256").hexdigest() == source.sha256
+        is_known = sha256_of_open(file) == source.sha256
         plain: IO[bytes] = file
         if is_gzip(path):
             stack.enter_context(disk_errors(scratch))

@@ -8,7 +8,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gex_pipeline.formats.columns import SNAPSHOTS_SCHEMA, STRIKES_SCHEMA
+from gex_pipeline.formats.columns import PUBLISHED_SNAPSHOTS_SCHEMA, STRIKES_SCHEMA
 from gex_pipeline.history.content import Content, parquet_content, staged_content, stored_content
 from gex_pipeline.history.exporting import PARQUET_COLUMNS
 from gex_pipeline.history.paths import Partition, Table
@@ -20,7 +20,7 @@ from gex_pipeline.storage.snapshots import as_read_back, checksum_sql, day_rows_
 from gex_pipeline.trading_days import day_bounds_ms, new_york_time
 
 MAX_BAD_SHARE = 0.001
-_SCHEMAS: dict[Table, pa.Schema] = {"snapshots": SNAPSHOTS_SCHEMA, "strikes": STRIKES_SCHEMA}
+_SCHEMAS: dict[Table, pa.Schema] = {"snapshots": PUBLISHED_SNAPSHOTS_SCHEMA, "strikes": STRIKES_SCHEMA}
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,16 @@ def stored_matches_staged(subject: Subject, table: Table) -> Verdict:
     summary = read_summary(subject.staged("snapshots"))
     columns = tuple(pq.read_schema(path).names)
     imports = import_ids(connection, partition.feed, partition.date, summary.sha256)
-    brought = stored_content(connection, partition, table, columns, import_ids=imports)
+    if not imports:
+        return Verdict(
+            False,
+            f"{summary.source} is staged but has not been imported: another run has staged it since the last import, "
+            "or the import is still to come; materialize gex_snapshots and gex_strikes",
+            {"sha256": summary.sha256},
+        )
+    brought = stored_content(
+        connection, subject.settings.database_path, partition, table, columns, import_ids=imports
+    )
     day = day_rows_sql(
         connection, f"gex_{table}", ("timestamp", "import_id"), partition.feed, *day_bounds_ms(partition.date)
     )
@@ -146,7 +155,7 @@ def stored_matches_staged(subject: Subject, table: Table) -> Verdict:
         ) or (0, 0, 0)
         offered = Content(*offer)
     return Verdict(
-        bool(imports) and missing == 0 and brought == offered,
+        missing == 0 and brought == offered,
         f"{in_file:,} rows in the file, {missing:,} missing from the database; "
         f"{brought.rows:,} brought in by this file, {'equal' if brought == offered else 'NOT equal'} to it",
         {
@@ -178,14 +187,14 @@ def published_matches_stored(subject: Subject, table: Table) -> Verdict:
     columns = PARQUET_COLUMNS[table]
     path = subject.partition.published(subject.settings, table)
     try:
-        published = parquet_content(path, columns)
+        published = parquet_content(subject.connection, path, columns)
     except duckdb.Error as error:
         return Verdict(
             False,
             f"{path} cannot be read, {str(error).splitlines()[0]}; materialize {table}_parquet again, "
             "which keeps the file aside",
         )
-    stored = stored_content(subject.connection, subject.partition, table, columns)
+    stored = stored_content(subject.connection, subject.settings.database_path, subject.partition, table, columns)
     return Verdict(
         published == stored,
         f"{published.rows:,} rows in the Parquet file, {stored.rows:,} in the database, "

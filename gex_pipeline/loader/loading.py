@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import zstandard
 
+from gex_pipeline.backups.creating import ensure_recent_backup
 from gex_pipeline.errors import GexError
 from gex_pipeline.feeds import Feed
 from gex_pipeline.journal import (
@@ -26,7 +27,6 @@ from gex_pipeline.loader.batch import Batch
 from gex_pipeline.loader.position import Position, read_position, write_position
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage import request_queue
-from gex_pipeline.storage.backups import ensure_recent_backup
 from gex_pipeline.storage.files import publish
 from gex_pipeline.storage.lease import lease, transaction
 from gex_pipeline.storage.lineage import ImportCounts, add_to_segment, segment_import_id

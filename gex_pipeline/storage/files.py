@@ -3,13 +3,19 @@
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
+from typing import NamedTuple
 
 from gex_pipeline.storage.disk import disk_errors
 
 _TEMPORARY = ".{name}.{pid}.tmp"
+# Coarser than any clock that a file system takes its times from.
+_SETTLED_AFTER_NS = 100_000_000
+_MOST_REMEMBERED = 1024
 
 
 @contextmanager
@@ -69,10 +75,47 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+class Version(NamedTuple):
+    """What a file's bytes are known by: when they change so does one of these, as in `make`. Names do not count."""
+
+    device: int
+    inode: int
+    size_bytes: int
+    modified_ns: int
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether a change from now on could not leave all of them as they are."""
+        return abs(time.time_ns() - self.modified_ns) > _SETTLED_AFTER_NS
+
+
+def version_of(file: Path | BufferedReader) -> Version:
+    """Return the version of a file's bytes right now."""
+    status = os.fstat(file.fileno()) if not isinstance(file, Path) else file.stat()
+    return Version(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+_digests: dict[Version, str] = {}
+
+
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hex."""
+    """Return the SHA-256 of a file's bytes, in hex. This process reads the same bytes once, whatever their name."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of_open(file)
+
+
+def sha256_of_open(file: BufferedReader) -> str:
+    """Return the SHA-256 of an open file's bytes, in hex."""
+    version = version_of(file)
+    if (known := _digests.get(version)) is not None:
+        return known
+    is_settled = version.is_settled
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if is_settled and version_of(file) == version:
+        if len(_digests) == _MOST_REMEMBERED:
+            _digests.clear()
+        _digests[version] = digest
+    return digest
 
 
 def keep_aside(path: Path, *, root: Path, backups_dir: Path) -> Path | None:

@@ -18,13 +18,15 @@ from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_d
 
 from gex_pipeline.errors import DamagedDatabaseError, LeaseTimeoutError, PermanentError
 from gex_pipeline.storage.disk import disk_errors
-from gex_pipeline.storage.files import sync
+from gex_pipeline.storage.files import Version, sync, version_of
 
 # How DuckDB begins to say that what it reads is not what was written; the second is said of other files too.
 _CORRUPT, _CUT_OFF = "Corrupt database file", "Could not read enough bytes from file"
 # A file made with DuckDB 2's own default could not be opened by 1.x tools.
 NEW_FILE_STORAGE_VERSION = "v1.2.0"
 DEFAULT_TIMEOUT_SECONDS = 60.0
+# DuckDB's main header and its two database headers, the later of which counts checkpoints.
+_HEADER_BYTES = 3 * 4096
 
 
 class _BusyError(Exception):
@@ -208,6 +210,17 @@ def has_log(database: Path) -> bool:
     """Tell whether commits are in the write-ahead log that are not in the database file."""
     log = log_path(database)
     return log.exists() and log.stat().st_size > 0
+
+
+def committed_state(database: Path) -> tuple[Version, bytes] | None:
+    """Return what every commit changes of a database that nobody has open to write; None when it cannot be told.
+
+    A commit is in the write-ahead log until a checkpoint counts the file's header on.
+    """
+    if has_log(database):
+        return None
+    with database.open("rb") as file:
+        return version_of(file), file.read(_HEADER_BYTES)
 
 
 @contextmanager

@@ -4,10 +4,10 @@ import time
 
 import dagster as dg
 
+from gex_pipeline.backups.creating import create_backup
+from gex_pipeline.backups.folder import Progress
 from gex_pipeline.notify import notify
 from gex_pipeline.settings import Settings
-from gex_pipeline.storage.backup_files import Progress
-from gex_pipeline.storage.backups import create_backup
 
 PROGRESS_SECONDS = 5.0
 

@@ -1,0 +1,1 @@
+"""Backups of the database: made, listed, verified and restored while the system runs."""

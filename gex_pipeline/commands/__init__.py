@@ -1,0 +1,1 @@
+"""The parts of the command line `gex`, a file for each group."""

@@ -1,0 +1,127 @@
+"""Where the job gets its file from, what it prefers, and what it tries again."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import dagster as dg
+import pytest
+
+from gex_pipeline.demo.sessions import Session, write_history_file
+from gex_pipeline.history import assets, download
+from gex_pipeline.history.obtaining import obtain
+from gex_pipeline.settings import load_settings
+from gex_pipeline_tests.history_import.world import DAY, ZERO, World, assert_equal_to_file, failure, metadata, retries
+from gex_pipeline_tests.records import announce_url
+
+
+@pytest.fixture
+def use_the_api(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the job a key to GexBot's API, which it may ask without pausing."""
+    monkeypatch.setattr(download, "API_PAUSE_SECONDS", 0.0)
+    api = {"gexbot_api_key": "demo-key", "gexbot_api_url": f"{world.gexbot.base_url}/v2"}
+    world.settings = load_settings(data_dir=world.settings.data_dir, history_hosts=world.gexbot.host, **api)
+
+
+def test_without_any_source_the_run_fails_once_and_says_what_to_do(world: World) -> None:
+    result = world.run(ZERO)
+    place = ZERO.source(world.settings)
+    assert failure(result) == (
+        f"there is no history file for {ZERO.key}: announce its URL with POST /gex_history_url, "
+        f"set GEXBOT_API_KEY, or put the file at {place}.json"
+    )
+    assert retries(result) == 0
+    assert not world.settings.database_path.exists()
+
+
+def test_a_file_put_in_place_is_imported(world: World) -> None:
+    path = world.write(ZERO)
+    place = ZERO.source(world.settings)
+    place.parent.mkdir(parents=True)
+    path.rename(place.with_name(f"{place.name}.json"))
+    result = world.run(ZERO)
+    assert result.success
+    assert metadata(result)["history_file"]["origin"] == "put in place by hand"
+    assert_equal_to_file(world, ZERO, place.with_name(f"{place.name}.json"))
+
+
+@pytest.mark.usefixtures("use_the_api")
+def test_with_a_key_the_file_comes_from_gexbots_api(world: World) -> None:
+    path = world.write(ZERO)
+    result = world.run(ZERO)
+    assert result.success
+    assert metadata(result)["history_file"]["origin"] == "GexBot history API"
+    assert_equal_to_file(world, ZERO, path)
+
+
+def test_a_file_is_fetched_again_only_when_it_was_announced_again(world: World) -> None:
+    path = world.write(ZERO, snapshots=20, strikes=3)
+    world.import_file(ZERO, path)
+    assert metadata(world.run(ZERO))["history_file"]["origin"] == "already downloaded"
+    assert len(world.gexbot.requests) == 1
+    assert metadata(world.import_file(ZERO, path))["history_file"]["origin"] == "announced URL"
+    assert len(world.gexbot.requests) == 2
+
+
+@pytest.mark.usefixtures("use_the_api")
+def test_a_file_that_came_truncated_is_fetched_again(world: World) -> None:
+    path = world.write(ZERO, snapshots=20, strikes=2)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-300])
+    assert "download it again" in failure(world.run(ZERO))
+    path.write_bytes(whole)
+    assert world.run(ZERO).success
+
+
+@pytest.mark.usefixtures("use_the_api")
+def test_a_file_put_in_place_is_taken_when_the_api_has_none(world: World) -> None:
+    place = ZERO.source(world.settings)
+    place.parent.mkdir(parents=True)
+    world.write(ZERO, snapshots=20, strikes=2).rename(place.with_name(f"{place.name}.json"))
+    assert metadata(world.run(ZERO))["history_file"]["origin"] == "put in place by hand"
+
+
+def test_a_file_announced_while_another_is_fetched_is_newer_than_it(world: World) -> None:
+    first = world.write(ZERO, snapshots=20, strikes=3)
+    world.announce(ZERO, first)
+    slow = world.gexbot.signed_url(first.name, bytes_per_second=20_000)
+    announce_url(world.settings, ZERO, slow)
+    with ThreadPoolExecutor(1) as pool:
+        fetching = pool.submit(obtain, world.settings, ZERO, lambda *_: None)
+        while not world.gexbot.requests:
+            time.sleep(0.01)
+        more = world.gexbot.directory / "2025-11-14_NQ_NDX_classic_gex_zero_more.json"
+        write_history_file(more, Session(feed=ZERO.feed, date=DAY, snapshots=30, strikes=3))
+        world.announce(ZERO, more)
+        fetching.result()
+    assert obtain(world.settings, ZERO, lambda *_: None).file.path.read_bytes() == more.read_bytes()
+
+
+@pytest.mark.usefixtures("short_pauses")
+def test_a_download_that_is_cut_off_is_retried_by_the_step_and_resumed(world: World) -> None:
+    path = world.write(ZERO)
+    world.announce(ZERO, path, cut_after=50_000, cuts=1)
+    result = world.run(ZERO)
+    assert result.success
+    assert retries(result) == 1
+    assert [request.range for request in world.gexbot.requests] == [None, "bytes=50000-"]
+    assert_equal_to_file(world, ZERO, path)
+
+
+@pytest.mark.usefixtures("short_pauses")
+def test_a_host_that_stays_down_is_asked_four_times(world: World) -> None:
+    world.announce(ZERO, world.write(ZERO), status=503)
+    result = world.run(ZERO)
+    assert not result.success
+    assert len(world.gexbot.requests) == 4
+
+
+def test_an_expired_link_is_not_retried(world: World) -> None:
+    world.announce(ZERO, world.write(ZERO), status=403)
+    assert "announce the file with a fresh one" in failure(world.run(ZERO))
+    assert len(world.gexbot.requests) == 1
+
+
+def test_the_pauses_between_downloads_grow() -> None:
+    policy = assets.DOWNLOAD_RETRIES
+    assert (policy.max_retries, policy.delay, policy.backoff) == (3, 2, dg.Backoff.EXPONENTIAL)
+    assert assets.history_file.op.retry_policy is policy

@@ -1,0 +1,1 @@
+"""Tables made and adopted, keyed inserts, lineage."""
