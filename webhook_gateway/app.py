@@ -1,5 +1,6 @@
 """The gateway's application: routes, middleware, and what starts and stops with it."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gex_pipeline import __version__
 from gex_pipeline.errors import FieldProblem
 from gex_pipeline.settings import Settings
-from webhook_gateway import capture, health, lineage_routes, queue_routes
+from webhook_gateway import capture, health, latest_routes, lineage_routes, queue_routes
 from webhook_gateway.bodies import describe, has_key, json_response
 from webhook_gateway.journal_writer import JournalWriter
 from webhook_gateway.loader_process import LoaderProcess
@@ -40,7 +41,8 @@ def create_app(settings: Settings, *, with_loader: bool = True) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.gateway = Gateway(settings, journal, loader, RateLimits(settings))
+        gateway = app.state.gateway = Gateway(settings, journal, loader, RateLimits(settings))
+        await asyncio.to_thread(gateway.latest.rebuild, settings.journal_dir)
         if with_loader:
             loader.start()
         try:
@@ -56,6 +58,7 @@ def create_app(settings: Settings, *, with_loader: bool = True) -> FastAPI:
         lifespan=lifespan,
     )
     app.include_router(capture.router)
+    app.include_router(latest_routes.router)
     app.include_router(queue_routes.router)
     app.include_router(lineage_routes.router)
     app.include_router(health.router)

@@ -7,6 +7,7 @@ from fastapi import Request
 
 from gex_pipeline.settings import Settings
 from webhook_gateway.journal_writer import JournalWriter
+from webhook_gateway.latest import LatestSnapshots
 from webhook_gateway.loader_process import LoaderProcess
 from webhook_gateway.rate_limits import RateLimits
 
@@ -16,6 +17,7 @@ class Gateway:
     """One running gateway.
 
     Attributes:
+        latest: the newest snapshot of each feed.
         accepted: history requests by id as they were answered, for the moment until the loader has stored them.
     """
 
@@ -23,6 +25,7 @@ class Gateway:
     journal: JournalWriter
     loader: LoaderProcess
     rate_limits: RateLimits
+    latest: LatestSnapshots = field(default_factory=LatestSnapshots)
     accepted: dict[int, dict[str, Any]] = field(default_factory=dict)
 
 
