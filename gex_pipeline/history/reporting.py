@@ -12,7 +12,14 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from gex_pipeline.history.bulk import Day
 from gex_pipeline.history.day import TABLES
 from gex_pipeline.history.judging import PUBLISHED, STORED
-from gex_pipeline.history.metadata import describe_exported, describe_file, describe_imported, describe_staged
+from gex_pipeline.history.metadata import (
+    describe_exported,
+    describe_file,
+    describe_imported,
+    describe_staged,
+    describe_verdict,
+    severity,
+)
 from gex_pipeline.history.partitions import FEEDS
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.settings import Settings
@@ -50,8 +57,12 @@ def finished_files(settings: Settings, instance: dg.DagsterInstance) -> dict[str
 
 
 def _judged_well(instance: dg.DagsterInstance) -> set[str]:
-    """Return the partitions whose last verdicts, of which a report's last events are some, are there and passed."""
-    keys = [dg.AssetCheckKey(dg.AssetKey(check.asset), check.name) for check in (*STORED, *PUBLISHED)]
+    """Return the partitions whose last verdicts, of which a report's last events are some, are there and passed.
+
+    Warnings do not count: doing the steps again would not cure them.
+    """
+    checks = [check for check in (*STORED, *PUBLISHED) if not check.is_warning]
+    keys = [dg.AssetCheckKey(dg.AssetKey(check.asset), check.name) for check in checks]
     passed: dict[dg.AssetCheckKey, set[str]] = {key: set() for key in keys}
     for info in instance.event_log_storage.get_asset_check_partition_info(keys):
         if info.partition_key and info.latest_execution_status is AssetCheckExecutionRecordStatus.SUCCEEDED:
@@ -96,7 +107,8 @@ def report_day(instance: dg.DagsterInstance, run_id: str, day: Day) -> None:
             asset_key=dg.AssetKey(check.asset),
             check_name=check.name,
             passed=verdict.passed,
-            metadata=verdict.metadata,
+            metadata=describe_verdict(verdict),
+            severity=severity(check),
             description=verdict.description,
             blocking=check.is_blocking,
             partition=key,

@@ -219,8 +219,13 @@ def evaluations(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEva
     }
 
 
-def failed_checks(result: dg.ExecuteInProcessResult) -> list[str]:
-    return sorted(name for name, check in evaluations(result).items() if not check.passed)
+def failed_checks(
+    result: dg.ExecuteInProcessResult, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
+) -> list[str]:
+    """Return the checks that found an error; a session of few snapshots also has warnings."""
+    return sorted(
+        name for name, check in evaluations(result).items() if not check.passed and check.severity is severity
+    )
 
 
 def failure(result: dg.ExecuteInProcessResult) -> str:
