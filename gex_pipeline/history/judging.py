@@ -8,10 +8,9 @@ from gex_pipeline.errors import PermanentError
 from gex_pipeline.history import session_verdicts, value_verdicts, verdicts
 from gex_pipeline.history.importing import LEASE_TIMEOUT_SECONDS
 from gex_pipeline.history.live_and_history import live_agrees
-from gex_pipeline.history.observed import Day
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.history.staging import damage_told, read_summary
-from gex_pipeline.history.verdicts import Subject, Verdict
+from gex_pipeline.history.verdicts import Question, Subject, Verdict
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.files import Version, version_of
 from gex_pipeline.storage.lease import in_memory, lease
@@ -32,6 +31,12 @@ class Check:
     description: str
     is_blocking: bool = False
     is_warning: bool = False
+
+
+def _of_day(asset: str, name: str, question: Question, description: str) -> Check:
+    """Return a check of what a published day says; a day that fails it is usable, with care."""
+    judge = partial(verdicts.of_published_day, question=question)
+    return Check(asset, name, judge, description, is_warning=True)
 
 
 STAGED = (
@@ -60,7 +65,7 @@ STAGED = (
     Check(
         "staged_snapshots",
         "prices",
-        verdicts.staged_prices,
+        partial(verdicts.of_staged_day, question=verdicts.staged_prices),
         "At most 0.1 % of the snapshots have a spot or a strike that is zero or negative.",
         is_blocking=True,
     ),
@@ -81,14 +86,14 @@ STAGED = (
     Check(
         "staged_strikes",
         "have_snapshots",
-        verdicts.staged_strikes_belong,
+        partial(verdicts.of_staged_day, question=verdicts.staged_strikes_belong),
         "Every strike has its snapshot.",
         is_blocking=True,
     ),
     Check(
         "staged_strikes",
         "ladders",
-        verdicts.staged_ladders,
+        partial(verdicts.of_staged_day, question=verdicts.staged_ladders),
         "Strikes ascend in each ladder, and each comes once.",
         is_warning=True,
     ),
@@ -115,13 +120,6 @@ STORED = (
         is_warning=True,
     ),
 )
-
-
-def _of_day(asset: str, name: str, question: Callable[[Subject, Day], Verdict], description: str) -> Check:
-    """Return a check of what a published day says; a day that fails it is usable, with care."""
-    judge = partial(verdicts.of_published_day, question=question)
-    return Check(asset, name, judge, description, is_warning=True)
-
 
 PUBLISHED = (
     Check(

@@ -56,9 +56,8 @@ class Subject:
         """Return the partition's staged file."""
         return self.partition.staged(self.settings, table)
 
-    def staged_day(self) -> Day:
-        """Return what is staged, read once for all checks."""
-        return observe(self.connection, self.staged("snapshots"), self.staged("strikes"))
+
+Question = Callable[[Subject, Day], Verdict]
 
 
 def staged_schema(subject: Subject, table: Table) -> Verdict:
@@ -126,9 +125,8 @@ def staged_duplicates(subject: Subject) -> Verdict:
     )
 
 
-def staged_prices(subject: Subject) -> Verdict:
+def staged_prices(_subject: Subject, day: Day) -> Verdict:
     """At most 0.1 % of the snapshots have a spot or a strike that is zero or negative."""
-    day = subject.staged_day()
     is_bad = pc.or_kleene(pc.less_equal(day.rows["spot_price"], 0), pc.less_equal(day.rows["lowest"], 0))
     bad = day.rows.filter(is_bad)
     share = bad.num_rows / len(day.times) if len(day.times) else 0.0
@@ -144,10 +142,9 @@ def staged_prices(subject: Subject) -> Verdict:
     )
 
 
-def staged_strikes_belong(subject: Subject) -> Verdict:
+def staged_strikes_belong(subject: Subject, day: Day) -> Verdict:
     """Every staged strike has its staged snapshot, and there are as many as staging counted."""
     summary = read_summary(subject.staged("strikes"))
-    day = subject.staged_day()
     return Verdict(
         day.orphans == 0 and day.strikes == summary.strikes,
         f"{day.strikes:,} strikes, {day.orphans:,} without their snapshot",
@@ -155,9 +152,8 @@ def staged_strikes_belong(subject: Subject) -> Verdict:
     )
 
 
-def staged_ladders(subject: Subject) -> Verdict:
+def staged_ladders(_subject: Subject, day: Day) -> Verdict:
     """Strikes ascend in each ladder, and each comes once."""
-    day = subject.staged_day()
     repeated, descending = len(day.repeated), len(day.descending)
     wrong = np.unique(np.concatenate((day.repeated, day.descending)))[:5]
     return Verdict(
@@ -258,7 +254,14 @@ def published_matches_stored(subject: Subject, table: Table) -> Verdict:
     )
 
 
-def of_published_day(subject: Subject, question: Callable[[Subject, Day], Verdict]) -> Verdict:
+def of_staged_day(subject: Subject, question: Question) -> Verdict:
+    """Ask a question of the staged day, whose two files are read once for all of them."""
+    if not all(staged_schema(subject, table).passed for table in _SCHEMAS):
+        return Verdict(False, "cannot be told while the columns are not the declared ones; see schema")
+    return question(subject, observe(subject.connection, *(subject.staged(table) for table in _SCHEMAS)))
+
+
+def of_published_day(subject: Subject, question: Question) -> Verdict:
     """Ask a question of the published day, whose two files are read once for all of them."""
     snapshots, strikes = (subject.partition.published(subject.settings, table) for table in _SCHEMAS)
     try:

@@ -56,7 +56,11 @@ def records_of(date: dt.date, **session: Any) -> Records:
     opened, closed = session_bounds_ms(date)
     step = session.setdefault("cadence_seconds", STEP_SECONDS)
     count = int((closed - opened) / 1000 / step)
-    defaults = {"strikes": STRIKES, "first_at": dt.time(9, 30, 2), "half_day": closed - opened < 6 * 3_600_000}
+    defaults: dict[str, Any] = {
+        "strikes": STRIKES,
+        "first_at": dt.time(9, 30, 2),
+        "half_day": closed - opened < 6 * 3_600_000,
+    }
     whole = Session(feed=FEED, date=date, snapshots=count, **(defaults | session))
     return copy.deepcopy(list(snapshots(whole)))
 

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ def each(change: Callable[[Row], Row]) -> Quirk:
     return lambda records: [record | change(record) for record in records]
 
 
-def with_strikes(change: Callable[[list[object]], object]) -> Quirk:
+def with_strikes(change: Callable[[list[Any]], object]) -> Quirk:
     return each(lambda record: {"strikes": [change(strike) for strike in record["strikes"]]})
 
 
@@ -112,8 +113,8 @@ def narrower(records: Records) -> Records:
 
 QUIRKS: dict[str, Quirk] = {
     "as GexBot gives it": lambda records: records,
-    "priors are short": with_strikes(lambda strike: [*strike[:3], strike[3][:2]]),  # type: ignore[index,misc]
-    "priors are empty": with_strikes(lambda strike: [*strike[:3], []]),  # type: ignore[misc,index]
+    "priors are short": with_strikes(lambda strike: [*strike[:3], strike[3][:2]]),
+    "priors are empty": with_strikes(lambda strike: [*strike[:3], []]),
     "strikes without priors": with_strikes(lambda strike: strike[:3]),
     "strikes without open interest": with_strikes(lambda strike: strike[:2]),
     "strikes as objects": with_strikes(
