@@ -13,6 +13,8 @@ from gex_pipeline.errors import PermanentError
 NEW_YORK = ZoneInfo("America/New_York")
 FIRST_DAY = dt.date(2022, 1, 3)
 LONGEST_BREAK_DAYS = 14
+# The holidays of the years to come follow from rules, so a process that runs over New Year has them all.
+LAST_DAY = dt.date(dt.datetime.now(NEW_YORK).year + 5, 12, 31)
 
 
 @lru_cache(maxsize=1)
@@ -20,22 +22,18 @@ def _calendar() -> Any:  # noqa: ANN401 - the library is untyped
     with warnings.catch_warnings():
         # The library calls pandas in a way that pandas 3.1 deprecates.
         warnings.simplefilter("ignore", DeprecationWarning)
-        return exchange_calendars.get_calendar("XNYS", start=FIRST_DAY.isoformat())
+        return exchange_calendars.get_calendar("XNYS", start=FIRST_DAY.isoformat(), end=LAST_DAY.isoformat())
 
 
 def is_trading_day(date: dt.date) -> bool:
-    """Tell whether the NYSE trades on a day, from FIRST_DAY until about a year from now."""
-    calendar = _calendar()
-    if not FIRST_DAY <= date <= calendar.last_session.date():
-        return False
-    return bool(calendar.is_session(date.isoformat()))
+    """Tell whether the NYSE trades on a day; no day before FIRST_DAY or after LAST_DAY is one."""
+    return FIRST_DAY <= date <= LAST_DAY and bool(_calendar().is_session(date.isoformat()))
 
 
 def closed_weekdays() -> list[dt.date]:
-    """Return the weekdays without trading between FIRST_DAY and the calendar's end."""
-    calendar = _calendar()
-    sessions = {session.date() for session in calendar.sessions}
-    days = (calendar.last_session.date() - FIRST_DAY).days
+    """Return the weekdays without trading from FIRST_DAY to LAST_DAY."""
+    sessions = {session.date() for session in _calendar().sessions}
+    days = (LAST_DAY - FIRST_DAY).days
     all_days = (FIRST_DAY + dt.timedelta(days=day) for day in range(days + 1))
     return [day for day in all_days if day.weekday() < 5 and day not in sessions]
 

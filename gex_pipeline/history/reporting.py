@@ -19,6 +19,8 @@ from gex_pipeline.history.metadata import (
     describe_file,
     describe_imported,
     describe_staged,
+    describe_verdict,
+    severity,
 )
 from gex_pipeline.history.partitions import FEEDS
 from gex_pipeline.history.paths import Partition, Table
@@ -58,8 +60,12 @@ def finished_files(settings: Settings, instance: dg.DagsterInstance) -> dict[str
 
 
 def _judged_well(instance: dg.DagsterInstance) -> set[str]:
-    """Return the partitions whose last verdicts, of which a report's last events are some, are there and passed."""
-    keys = [dg.AssetCheckKey(dg.AssetKey(check.asset), check.name) for check in (*STORED, *PUBLISHED)]
+    """Return the partitions whose last verdicts, of which a report's last events are some, are there and passed.
+
+    Warnings do not count: doing the steps again would not cure them.
+    """
+    checks = [check for check in (*STORED, *PUBLISHED) if not check.is_warning]
+    keys = [dg.AssetCheckKey(dg.AssetKey(check.asset), check.name) for check in checks]
     passed: dict[dg.AssetCheckKey, set[str]] = {key: set() for key in keys}
     for info in instance.event_log_storage.get_asset_check_partition_info(keys):
         if info.partition_key and info.latest_execution_status is AssetCheckExecutionRecordStatus.SUCCEEDED:
@@ -121,7 +127,8 @@ def _report_all(
             asset_key=dg.AssetKey(check.asset),
             check_name=check.name,
             passed=verdict.passed,
-            metadata=verdict.metadata,
+            metadata=describe_verdict(verdict),
+            severity=severity(check),
             description=verdict.description,
             blocking=check.is_blocking,
             partition=key,

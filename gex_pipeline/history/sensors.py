@@ -150,6 +150,6 @@ def _failed_checks(instance: dg.DagsterInstance, run_id: str) -> str:
         if event.dagster_event is None:
             continue
         check = event.dagster_event.asset_check_evaluation_data
-        if not check.passed:
+        if not check.passed and check.severity is dg.AssetCheckSeverity.ERROR:
             found.append(f"{check.asset_key.to_user_string()} {check.check_name}: {check.description}")
     return "; ".join(found)
