@@ -19,9 +19,10 @@ def test_a_message_reaches_the_address_it_was_meant_for(inbox: tuple[str, Receiv
 def test_an_address_that_cannot_be_reached_is_logged_without_being_named(caplog: pytest.LogCaptureFixture) -> None:
     settings = load_settings(notify_urls="json://127.0.0.1:1/token-1234,nonsense://token-1234")
     assert not notify(settings, "Import failed", "because")
-    ours = [record.getMessage() for record in caplog.records if record.name.startswith("gex_pipeline")]
-    assert ours
-    assert not any("token-1234" in message for message in ours)
+    said = [record.getMessage() for record in caplog.records]
+    assert "address 1 of GEX_NOTIFY_URLS did not take the message: Import failed" in said
+    assert "address 2 of GEX_NOTIFY_URLS is not one that Apprise knows" in said
+    assert not any("token-1234" in message or "127.0.0.1" in message for message in said)
 
 
 def test_without_addresses_there_is_nothing_to_send() -> None:
