@@ -1,5 +1,6 @@
 """Every setting of the system as one validated object, built once at start-up and passed on."""
 
+import ipaddress
 import os
 import re
 from pathlib import Path
@@ -45,6 +46,8 @@ class Settings(BaseSettings):
     port: int = Field(8877, ge=0, le=65535, validation_alias=_names("GEX_PORT", "PORT"))
     dagster_port: int = Field(3000, ge=0, le=65535, validation_alias=_names("GEX_DAGSTER_PORT"))
     timeout_keep_alive: int = Field(75, ge=1, le=3600, validation_alias=_names("GEX_TIMEOUT_KEEP_ALIVE"))
+    timeout_request: int = Field(30, ge=1, le=3600, validation_alias=_names("GEX_TIMEOUT_REQUEST"))
+    trusted_proxies: Names = Field((), validation_alias=_names("GEX_TRUSTED_PROXIES"))
     ssl_certfile: Path | None = Field(None, validation_alias=_names("GEX_SSL_CERTFILE"))
     ssl_keyfile: Path | None = Field(None, validation_alias=_names("GEX_SSL_KEYFILE"))
     cors_origins: Names = Field(
@@ -89,7 +92,7 @@ class Settings(BaseSettings):
     disk_low_gb: float = Field(5.0, ge=0, le=1e6, validation_alias=_names("GEX_DISK_LOW_GB"))
     dagster_home: Path | None = Field(None, validation_alias=_names("DAGSTER_HOME"))
 
-    @field_validator("cors_origins", "history_hosts", "notify_urls", mode="before")
+    @field_validator("cors_origins", "trusted_proxies", "history_hosts", "notify_urls", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -101,6 +104,13 @@ class Settings(BaseSettings):
             if not _HOST.fullmatch(host.lower()):
                 raise ValueError(f"{host.partition('?')[0]!r} is not a host or host:port")
         return tuple(host.lower() for host in hosts)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            ipaddress.ip_network(proxy)  # its error says what is wrong
+        return proxies
 
     @field_validator("feeds", "poll_feeds", mode="before")
     @classmethod

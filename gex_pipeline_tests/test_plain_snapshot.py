@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gex_pipeline.bench.load import SAMPLE
 from gex_pipeline.demo.sessions import snapshots
 from gex_pipeline.errors import FieldProblem, RecordError
+from gex_pipeline.feeds import DEFAULT_ENDPOINT
 from gex_pipeline.formats import plain_snapshot
 from gex_pipeline.formats.gexbot import COLUMN_OF, ENDPOINT_KEYS, JSON_COLUMNS, Snapshot, parse_snapshot
 from gex_pipeline.formats.plain_snapshot import check_snapshot
@@ -69,13 +70,18 @@ def bodies(draw: st.DrawFn) -> bytes:
     )  # fmt: skip
 
 
-def verdict(body: bytes, *, quickly: bool) -> str | tuple[FieldProblem, ...] | None:
-    """The ticker, or what is wrong."""
+def verdict(body: bytes, *, quickly: bool) -> tuple[str, str, int] | tuple[FieldProblem, ...]:
+    """The ticker, endpoint and time, or what is wrong."""
     try:
-        found = check_snapshot(body) if quickly else parse_snapshot(body)
+        if quickly:
+            feed, timestamp_ms = check_snapshot(body)
+            return feed.ticker, feed.endpoint, timestamp_ms
+        found = parse_snapshot(body)
     except RecordError as error:
         return error.problems
-    return found.ticker if isinstance(found, Snapshot) else found
+    if found.ticker is None:
+        return (FieldProblem("ticker", "nothing", "a ticker such as SPX or NQ_NDX"),)
+    return found.ticker, found.endpoint or DEFAULT_ENDPOINT, found.timestamp_ms
 
 
 def quickly_accepted(body: bytes, monkeypatch: pytest.MonkeyPatch) -> bool:
@@ -87,7 +93,7 @@ def quickly_accepted(body: bytes, monkeypatch: pytest.MonkeyPatch) -> bool:
         return parse_snapshot(body)
 
     monkeypatch.setattr(plain_snapshot, "parse_snapshot", ask)
-    assert check_snapshot(body) is not None
+    check_snapshot(body)
     return not asked
 
 
@@ -95,6 +101,7 @@ def quickly_accepted(body: bytes, monkeypatch: pytest.MonkeyPatch) -> bool:
 @given(bodies())
 @example(b"")
 @example(b"[" * 100_000)
+@example(b'{"timestamp":1777492800,"ticker":"SPX","spot":1,"gex_type":"one","endpoint":"full"}')
 @example(b'{"timestamp":1777492800,"ticker":"SPX","spot":1,"never_seen":' + b"[" * 100_000)
 @example(b'{"timestamp":1777492800,"ticker":"SPX","spot":1,"never_seen":"\xff"}')
 @example(b'{"timestamp":1777492800,"ticker":"SPX","spot":1,"max_change":{"a":"\xff"}}')

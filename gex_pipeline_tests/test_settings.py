@@ -29,6 +29,8 @@ VARIABLES: list[tuple[str, tuple[str, ...], str, object]] = [
     ("port", ("GEX_PORT", "PORT"), "9000", 9000),
     ("dagster_port", ("GEX_DAGSTER_PORT",), "3001", 3001),
     ("timeout_keep_alive", ("GEX_TIMEOUT_KEEP_ALIVE",), "5", 5),
+    ("timeout_request", ("GEX_TIMEOUT_REQUEST",), "5", 5),
+    ("trusted_proxies", ("GEX_TRUSTED_PROXIES",), "127.0.0.1, 10.0.0.0/8", ("127.0.0.1", "10.0.0.0/8")),
     ("cors_origins", ("GEX_CORS_ORIGINS", "CORS_ORIGINS"), "https://a.b, https://c.d,", ("https://a.b", "https://c.d")),
     ("api_key", ("GEX_API_KEY",), SECRET, SecretStr(SECRET)),
     ("allow_unauthenticated", ("GEX_ALLOW_UNAUTHENTICATED",), "1", True),
@@ -183,6 +185,8 @@ def test_a_flag_that_was_not_given_changes_nothing(monkeypatch: pytest.MonkeyPat
         ("GEX_FEEDS", "NQ_NDX"),
         ("GEX_FEEDS", "SPX:gex_zero,../x:gex_zero"),
         ("GEXBOT_AUTH_SCHEME", "Digest"),
+        ("GEX_TIMEOUT_REQUEST", "0"),
+        ("GEX_TRUSTED_PROXIES", "proxy.example"),
     ],
 )
 def test_a_wrong_value_ends_in_one_line_that_names_it(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from gex_pipeline.errors import GexError
 from gex_pipeline.logs import configure_logging
 from gex_pipeline.settings import Settings, SettingsError, load_settings, require_writable
 from webhook_gateway.app import captures_first, create_app
+from webhook_gateway.connections import connection_protocol
 from webhook_gateway.draining import DrainingServer
 
 GRACE_SECONDS = 9
@@ -96,6 +97,8 @@ def run_server(app: ASGIApp, settings: Settings, listener: socket.socket) -> Non
     """Run the web server for an application until a signal."""
     config = uvicorn.Config(
         app,
+        http=connection_protocol(settings),
+        ws="none",
         log_config=None,
         access_log=False,
         timeout_keep_alive=settings.timeout_keep_alive,
@@ -103,6 +106,8 @@ def run_server(app: ASGIApp, settings: Settings, listener: socket.socket) -> Non
         ssl_certfile=settings.ssl_certfile,
         ssl_keyfile=settings.ssl_keyfile,
         server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
     )
     # The server raises the signal again when it is done; this end is a clean one.
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gex_pipeline import __version__
 from gex_pipeline.errors import FieldProblem
 from gex_pipeline.settings import Settings
-from webhook_gateway import capture, health, lineage_routes, queue_routes
+from webhook_gateway import capture, health, latest_routes, lineage_routes, queue_routes
 from webhook_gateway.bodies import describe, has_key, json_response
 from webhook_gateway.child_process import ChildProcess
 from webhook_gateway.journal_writer import JournalWriter
@@ -49,7 +49,8 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.gateway = Gateway(settings, journal, loader, poller, RateLimits(settings))
+        gateway = app.state.gateway = Gateway(settings, journal, loader, poller, RateLimits(settings))
+        await asyncio.to_thread(gateway.latest.rebuild, settings.journal_dir)
         if with_loader:
             loader.start()
         for child in companions:
@@ -68,6 +69,7 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
         lifespan=lifespan,
     )
     app.include_router(capture.router)
+    app.include_router(latest_routes.router)
     app.include_router(queue_routes.router)
     app.include_router(lineage_routes.router)
     app.include_router(health.router)

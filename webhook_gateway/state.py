@@ -8,6 +8,7 @@ from fastapi import Request
 from gex_pipeline.settings import Settings
 from webhook_gateway.child_process import ChildProcess
 from webhook_gateway.journal_writer import JournalWriter
+from webhook_gateway.latest import LatestSnapshots
 from webhook_gateway.rate_limits import RateLimits
 
 
@@ -17,6 +18,7 @@ class Gateway:
 
     Attributes:
         poller: asks GexBot; None when no feed is polled.
+        latest: the newest snapshot of each feed.
         accepted: history requests by id as they were answered, for the moment until the loader has stored them.
     """
 
@@ -25,6 +27,7 @@ class Gateway:
     loader: ChildProcess
     poller: ChildProcess | None
     rate_limits: RateLimits
+    latest: LatestSnapshots = field(default_factory=LatestSnapshots)
     accepted: dict[int, dict[str, Any]] = field(default_factory=dict)
 
 

@@ -11,7 +11,7 @@ import msgspec
 import simdjson
 
 from gex_pipeline.errors import RecordError
-from gex_pipeline.feeds import normalise_endpoint, normalise_ticker
+from gex_pipeline.feeds import DEFAULT_ENDPOINT, Feed, normalise_endpoint, normalise_ticker
 from gex_pipeline.formats.gexbot import NUMERAL_BYTES, parse_snapshot, parse_timestamp, vendor_skeleton
 
 _Whole = Annotated[int, msgspec.Meta(gt=-(2**31), lt=2**31)]
@@ -47,35 +47,39 @@ class _Plain(msgspec.Struct, gc=False):
 
 _decoder = msgspec.json.Decoder(_Plain)
 _parser = simdjson.Parser()
-_ticker = lru_cache(maxsize=1024)(normalise_ticker)
-_endpoint = lru_cache(maxsize=1024)(normalise_endpoint)
 
 
-def check_snapshot(body: bytes) -> str | None:
-    """Return the normalised ticker of a snapshot that `parse_snapshot` can read; None when it names none.
+def check_snapshot(body: bytes) -> tuple[Feed, int]:
+    """Return feed and time (epoch milliseconds) of a snapshot that `parse_snapshot` can read.
 
     Raises:
-        RecordError: exactly when `parse_snapshot` does, with the same problems.
+        RecordError: exactly when `parse_snapshot` does, with the same problems; or it names no ticker.
     """
-    ticker = _plain_ticker(body)
-    return parse_snapshot(body).ticker if ticker is None else ticker
+    if (plain := _check_plain(body)) is not None:
+        return plain
+    snapshot = parse_snapshot(body)
+    if snapshot.ticker is None:
+        raise RecordError.of("ticker", "nothing", "a ticker such as SPX or NQ_NDX")
+    return Feed(snapshot.ticker, snapshot.endpoint or DEFAULT_ENDPOINT), snapshot.timestamp_ms
 
 
-def _plain_ticker(body: bytes) -> str | None:
-    """Return the ticker of a plain snapshot, None for any other body."""
+def _check_plain(body: bytes) -> tuple[Feed, int] | None:
+    """Return feed and time of a plain snapshot, None for any other body."""
     if not body.isascii():  # fields that stay unread may hold text that is not UTF-8
         return None
     try:
         plain = _decoder.decode(body)
-        if not _is_vendor_ladder(bytes(plain.strikes)):
+        endpoints = [name for name in (plain.endpoint, plain.category, plain.gex_type) if name is not None]
+        if len(endpoints) > 1 or not _is_vendor_ladder(bytes(plain.strikes)):  # of several the first one sent counts
             return None
-        parse_timestamp(plain.timestamp)
-        for name in (plain.endpoint, plain.category, plain.gex_type):
-            if name is not None:
-                _endpoint(name)
-        return _ticker(plain.ticker)
+        return _feed(plain.ticker, endpoints[0] if endpoints else None), parse_timestamp(plain.timestamp)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, RecordError):
         return None
+
+
+@lru_cache(maxsize=1024)
+def _feed(ticker: str, endpoint: str | None) -> Feed:
+    return Feed(normalise_ticker(ticker), normalise_endpoint(endpoint))
 
 
 def _is_vendor_ladder(strikes: bytes) -> bool:

@@ -27,6 +27,16 @@ def compress_segment(segment: IO[bytes], archive: IO[bytes]) -> None:
     archive.write(compressor.compress(b""))
 
 
+def read_segment(path: Path, offset: int, *, is_closed: bool) -> Iterator[JournalRecord | DamagedLine]:
+    """Read a segment, archived or not, from a byte offset to its end; `is_closed` as for `read_lines`."""
+    if path.suffix == ".zst":
+        yield from read_archive(path, offset)
+        return
+    with path.open("rb") as file:
+        file.seek(offset)
+        yield from read_lines(file, offset, is_closed=is_closed)
+
+
 def read_archive(path: Path, offset: int) -> Iterator[JournalRecord | DamagedLine]:
     """Read an archived segment from a byte offset of the segment to its end."""
     place = 0

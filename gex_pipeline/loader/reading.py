@@ -11,10 +11,9 @@ from gex_pipeline.journal import (
     archived_path,
     list_archived,
     list_segments,
-    read_lines,
     segment_path,
 )
-from gex_pipeline.loader.archive import read_archive
+from gex_pipeline.loader.archive import read_segment
 from gex_pipeline.loader.position import Position
 
 BATCH_RECORDS = 1000
@@ -61,7 +60,7 @@ def read_next(journal_dir: Path, position: Position) -> Piece | None:
     for segment in sorted(paths):
         if segment > expected:
             return _missing(journal_dir, Position(expected, offset), segment)
-        lines = _read(paths[segment], offset, is_closed=segment != max(paths))
+        lines = read_segment(paths[segment], offset, is_closed=segment != max(paths))
         records, is_limited = _take(lines, offset)
         if records:
             end = Position(segment, records[-1].end)
@@ -82,15 +81,6 @@ def _segments_from(journal_dir: Path, first: int) -> dict[int, Path]:
             "older copy? Without its file journal.id it gets a new name at the next start, and is then loaded whole"
         )
     return {segment: path for segment, path in known.items() if segment >= first}
-
-
-def _read(path: Path, offset: int, *, is_closed: bool) -> Iterator[JournalRecord | DamagedLine]:
-    if path.suffix == ".zst":
-        yield from read_archive(path, offset)
-        return
-    with path.open("rb") as file:
-        file.seek(offset)
-        yield from read_lines(file, offset, is_closed=is_closed)
 
 
 def _take(lines: Iterator[JournalRecord | DamagedLine], offset: int) -> tuple[Records, bool]:
