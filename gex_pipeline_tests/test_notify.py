@@ -4,16 +4,15 @@ import pytest
 
 from gex_pipeline.notify import notify
 from gex_pipeline.settings import load_settings
-from gex_pipeline_tests.conftest import Received
+from gex_pipeline_tests.inboxes import Inbox
 
 # Apprise imports it the first time that it is asked for an address.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 
 
-def test_a_message_reaches_the_address_it_was_meant_for(inbox: tuple[str, Received]) -> None:
-    address, received = inbox
-    assert notify(load_settings(notify_urls=address), "Import failed", "because")
-    assert [(each["title"], each["message"]) for each in received] == [("Import failed", "because")]
+def test_a_message_reaches_the_address_it_was_meant_for(inbox: Inbox) -> None:
+    assert notify(load_settings(notify_urls=inbox.address), "Import failed", "because")
+    assert [(each["title"], each["message"]) for each in inbox.received] == [("Import failed", "because")]
 
 
 def test_an_address_that_cannot_be_reached_is_logged_without_being_named(caplog: pytest.LogCaptureFixture) -> None:

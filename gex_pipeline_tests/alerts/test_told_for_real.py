@@ -6,6 +6,8 @@ The wall clock of these processes starts at noon of a trading day and runs ten t
 import datetime as dt
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +18,7 @@ import requests
 
 from gex_pipeline.alerts.conditions import CONDITIONS
 from gex_pipeline_tests.alerts.faster_clock import faster_clock
-from gex_pipeline_tests.alerts.inboxes import TOKEN, Inbox, hanging_inbox, open_inbox
+from gex_pipeline_tests.inboxes import TOKEN, Inbox, hanging_inbox
 from gex_pipeline_tests.processes import GatewayProcess, running_gateway, wait_until
 from gex_pipeline_tests.test_database_held import held
 
@@ -26,12 +28,6 @@ KEY = "key-of-this-test"
 SOON = 30.0
 # In which anything that was told twice would have come.
 LOOKS_SECONDS = 3.0
-
-
-@pytest.fixture
-def inbox() -> Iterator[Inbox]:
-    with open_inbox() as opened:
-        yield opened
 
 
 @contextmanager
@@ -175,3 +171,18 @@ def test_somebody_watches_where_there_are_addresses(tmp_path: Path, addresses: s
         children = Path(f"/proc/{gateway.process_id}/task/{gateway.process_id}/children").read_text().split()
         commands = [Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0") for child in children]
         assert [command[2] for command in commands].count(b"gex_pipeline.alerts") == watchers
+
+
+@pytest.mark.parametrize(
+    ("process", "not_needed"),
+    [
+        ("gex_pipeline.alerts", {"duckdb", "dagster", "polars"}),
+        ("webhook_gateway", {"apprise", "pandas", "exchange_calendars"}),
+    ],
+)
+def test_the_watcher_needs_no_database_and_the_gateway_nothing_of_the_watcher(
+    process: str, not_needed: set[str]
+) -> None:
+    check = f"import sys, {process}.__main__; sys.exit(str({not_needed} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    assert result.stderr.strip() == "set()"
