@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     backup_keep_days: float = Field(30.0, ge=0, validation_alias=_names("GEX_BACKUP_KEEP_DAYS"))
     notify_urls: Annotated[tuple[SecretStr, ...], NoDecode] = Field((), validation_alias=_names("GEX_NOTIFY_URLS"))
     silent_feed_minutes: float = Field(5.0, ge=0, le=1e6, validation_alias=_names("GEX_SILENT_FEED_MINUTES"))
-    backlog_minutes: float = Field(5.0, ge=0, le=1e6, validation_alias=_names("GEX_BACKLOG_MINUTES"))
+    backlog_minutes: float = Field(5.0, gt=0, le=1e6, validation_alias=_names("GEX_BACKLOG_MINUTES"))
     disk_low_gb: float = Field(5.0, ge=0, le=1e6, validation_alias=_names("GEX_DISK_LOW_GB"))
     dagster_home: Path | None = Field(None, validation_alias=_names("DAGSTER_HOME"))
 

@@ -3,13 +3,9 @@
 from __future__ import annotations  # evaluated, they would keep DuckDB types alive
 
 import atexit
-import json
 import os
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pytest
@@ -17,10 +13,9 @@ import pytest
 from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.schema import ensure_schema
 from gex_pipeline_tests.gateway_requests import KEY
+from gex_pipeline_tests.inboxes import Inbox, open_inbox
 from gex_pipeline_tests.processes import GatewayProcess, running_gateway
 from gex_pipeline_tests.small_disk import own_mounts
-
-Received = list[dict[str, Any]]
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # DuckDB's binding prints a report of leaks when an interpreter is torn down while its types are still
@@ -64,25 +59,9 @@ def database(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @pytest.fixture
-def inbox() -> Iterator[tuple[str, Received]]:
-    """A server that takes Apprise's JSON notifications; its address and what it got."""
-    received: Received = []
-
-    class Inbox(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Inbox) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"json://127.0.0.1:{server.server_port}/token-1234", received
-        server.shutdown()
-        thread.join()
+def inbox() -> Iterator[Inbox]:
+    with open_inbox() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

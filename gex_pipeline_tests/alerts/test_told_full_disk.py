@@ -4,8 +4,8 @@ from pathlib import Path
 
 import requests
 
-from gex_pipeline_tests.alerts.inboxes import open_inbox
 from gex_pipeline_tests.alerts.test_told_for_real import KEY, SOON, alert, over
+from gex_pipeline_tests.inboxes import open_inbox
 from gex_pipeline_tests.processes import GatewayProcess, wait_until
 from gex_pipeline_tests.small_disk import fill, free, small_disk
 
