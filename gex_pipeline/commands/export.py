@@ -58,7 +58,7 @@ def _export(
     """Export, check and report one day; return what became of it and, when it failed, why."""
     from gex_pipeline.history.bulk import FAILURES
     from gex_pipeline.history.day import export_tables
-    from gex_pipeline.history.judging import PUBLISHED, judge
+    from gex_pipeline.history.judging import PUBLISHED, failures, judge
     from gex_pipeline.history.reporting import report_export
 
     try:
@@ -67,8 +67,8 @@ def _export(
     except FAILURES as error:
         return "failed", str(error)
     report_export(instance, run, partition, exported, judged)
-    if wrong := [f"{check.asset}: {verdict.description}" for check, verdict in judged if not verdict.passed]:
-        return "failed", "; ".join(wrong)
+    if wrong := failures(judged):
+        return "failed", wrong
     if all(each.is_unchanged for _, each in exported):
         return "unchanged", ""
     return ("replaced" if any(each.kept_aside for _, each in exported) else "written"), ""

@@ -25,7 +25,7 @@ from gex_pipeline.history.day import Staged, export_tables, import_rows, stage_f
 from gex_pipeline.history.download import adopt
 from gex_pipeline.history.exporting import Exported
 from gex_pipeline.history.importing import ImportResult
-from gex_pipeline.history.judging import PUBLISHED, STAGED, STORED, Check, judge, refusals
+from gex_pipeline.history.judging import PUBLISHED, STAGED, STORED, Check, failures, judge, refusals
 from gex_pipeline.history.paths import Partition, Table
 from gex_pipeline.history.verdicts import Verdict
 from gex_pipeline.settings import Settings
@@ -152,12 +152,8 @@ def _finish(settings: Settings, candidate: Candidate, staged: Day | Outcome, run
     except FAILURES as error:
         return _failed(path, error)
     day = Day(partition, staged.staged, judged, imported, exported)
-    wrong = [
-        f"{check.asset} {check.name}: {verdict.description}"
-        for check, verdict in judged
-        if not verdict.passed and not check.is_warning
-    ]
-    return Outcome(path, "failed" if wrong else "imported", "; ".join(wrong), day)
+    wrong = failures(judged)
+    return Outcome(path, "failed" if wrong else "imported", wrong, day)
 
 
 def _judge(checks: tuple[Check, ...], settings: Settings, partition: Partition) -> Judged:

@@ -1,6 +1,6 @@
 """The checks of a partition in three families: on what was staged, on what was stored, on what was published."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -240,4 +240,13 @@ def refusals(checks: tuple[Check, ...], judged: Sequence[Verdict]) -> str:
         f"{check.asset} {check.name}: {verdict.description}"
         for check, verdict in zip(checks, judged, strict=True)
         if check.is_blocking and not verdict.passed
+    )
+
+
+def failures(judged: Iterable[tuple[Check, Verdict]]) -> str:
+    """Return what the failed checks found, in one line; warnings are no failures."""
+    return "; ".join(
+        f"{check.asset} {check.name}: {verdict.description}"
+        for check, verdict in judged
+        if not verdict.passed and not check.is_warning
     )
