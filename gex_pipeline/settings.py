@@ -75,6 +75,7 @@ class Settings(BaseSettings):
         validation_alias=_names("GEX_HISTORY_HOSTS"),
     )
     feeds: Annotated[tuple[Feed, ...], NoDecode] = Field((), validation_alias=_names("GEX_FEEDS"))
+    poll_feeds: Annotated[tuple[Feed, ...], NoDecode] = Field((), validation_alias=_names("GEX_POLL_FEEDS"))
     gexbot_api_key: SecretStr | None = Field(None, validation_alias=_names("GEXBOT_API_KEY"))
     gexbot_api_url: str = Field("https://api.gex.bot/v2", validation_alias=_names("GEXBOT_API_URL"))
     gexbot_auth_scheme: Literal["Bearer", "Basic"] = Field("Bearer", validation_alias=_names("GEXBOT_AUTH_SCHEME"))
@@ -86,6 +87,9 @@ class Settings(BaseSettings):
     backup_keep: int = Field(7, ge=1, validation_alias=_names("GEX_BACKUP_KEEP"))
     backup_keep_days: float = Field(30.0, ge=0, validation_alias=_names("GEX_BACKUP_KEEP_DAYS"))
     notify_urls: Annotated[tuple[SecretStr, ...], NoDecode] = Field((), validation_alias=_names("GEX_NOTIFY_URLS"))
+    silent_feed_minutes: float = Field(5.0, ge=0, le=1e6, validation_alias=_names("GEX_SILENT_FEED_MINUTES"))
+    backlog_minutes: float = Field(5.0, ge=0, le=1e6, validation_alias=_names("GEX_BACKLOG_MINUTES"))
+    disk_low_gb: float = Field(5.0, ge=0, le=1e6, validation_alias=_names("GEX_DISK_LOW_GB"))
     dagster_home: Path | None = Field(None, validation_alias=_names("DAGSTER_HOME"))
 
     @field_validator("cors_origins", "trusted_proxies", "history_hosts", "notify_urls", mode="before")
@@ -108,13 +112,13 @@ class Settings(BaseSettings):
             ipaddress.ip_network(proxy)  # its error says what is wrong
         return proxies
 
-    @field_validator("feeds", mode="before")
+    @field_validator("feeds", "poll_feeds", mode="before")
     @classmethod
     def _read_feeds(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         try:
-            return tuple(Feed.parse(part.strip()) for part in value.split(",") if part.strip())
+            return tuple(dict.fromkeys(Feed.parse(part.strip()) for part in value.split(",") if part.strip()))
         except RecordError as error:
             raise ValueError(str(error)) from error
 
@@ -137,6 +141,8 @@ class Settings(BaseSettings):
                 f"GEX_HOST={self.host} is reachable from other machines: set GEX_API_KEY, "
                 "or GEX_ALLOW_UNAUTHENTICATED=1 to run open"
             )
+        if self.poll_feeds and self.gexbot_api_key is None:
+            raise ValueError("GEX_POLL_FEEDS needs GEXBOT_API_KEY")
         if (self.ssl_certfile is None) != (self.ssl_keyfile is None):
             raise ValueError("GEX_SSL_CERTFILE and GEX_SSL_KEYFILE belong together")
         for name in ("ssl_certfile", "ssl_keyfile"):

@@ -28,7 +28,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     atexit.register(os._exit, 0)
 
 
-NEED_A_DISK_OF_THEIR_OWN = ("test_full_disk.py", "test_read_only.py")
+NEED_A_DISK_OF_THEIR_OWN = (
+    "test_capture_full_disk.py",
+    "test_full_disk.py",
+    "test_read_only.py",
+    "test_told_full_disk.py",
+)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -42,7 +47,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what was left out."""
     if own_mounts() is None:
-        left_out = " and ".join(NEED_A_DISK_OF_THEIR_OWN)
+        left_out = ", ".join(NEED_A_DISK_OF_THEIR_OWN)
         terminalreporter.write_line(f"left out, because this system lets no process mount a disk: {left_out}")
 
 

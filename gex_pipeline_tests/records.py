@@ -6,12 +6,16 @@ import subprocess
 import sys
 from typing import Any
 
+import msgspec
+
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.feeds import Feed
 from gex_pipeline.history.download import SourceFile
 from gex_pipeline.history.importing import ImportResult, import_staged
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.history.staging import stage
+from gex_pipeline.journal import encode_record, name_journal, segment_path
+from gex_pipeline.loader.loading import Loader
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.files import sha256_of
 from gex_pipeline.storage.lease import lease
@@ -56,6 +60,18 @@ def import_records(
 ) -> ImportResult:
     stage_records(settings, *records, partition=partition)
     return import_staged(settings, partition, "run", replace=replace)
+
+
+def capture_live(settings: Settings, *captures: object) -> None:
+    """Capture snapshots as the gateway does and load them."""
+    settings.journal_dir.mkdir(parents=True, exist_ok=True)
+    name_journal(settings.journal_dir)
+    with segment_path(settings.journal_dir, 1).open("ab") as segment:
+        for capture in captures:
+            segment.write(encode_record("gex", epoch_ms(), msgspec.json.encode(capture)))
+    loader = Loader(settings)
+    while loader.load_next():
+        pass
 
 
 def announce_url(settings: Settings, partition: Partition, url: str) -> None:

@@ -11,6 +11,7 @@ import duckdb
 import msgspec
 import pytest
 
+from gex_pipeline.bench.backlog_run import BacklogRun
 from gex_pipeline.bench.capture_bench import NOTHING, OURS, PLAIN, CaptureComparison, CaptureRun, compare_captures
 from gex_pipeline.bench.crowd_bench import AFTER, BACKLOG_FIRST, BACKLOG_LAST, BEFORE, DURING, measure_crowd
 from gex_pipeline.bench.everything import Measured, ratios
@@ -70,6 +71,13 @@ def test_the_import_benchmark_shows_every_stage_and_the_yardsticks_beside_it(day
     for word in (*STAGES, "total", "snapshots/s", "strikes/s", "MB/s", "peak MB", "yardstick_import.py", "slow.py"):
         assert f" {word} " in ended.stdout, word
     assert not (tmp_path / "data").exists()
+
+
+def test_the_backlog_benchmark_shows_speed_and_memory(tmp_path: Path) -> None:
+    ended = gex("bench", "backlog", "--snapshots", "1500", "--repeat", "1", data_dir=tmp_path / "data")
+    assert ended.returncode == 0, ended.stderr
+    [row] = [line for line in ended.stdout.splitlines() if "1,500" in line]
+    assert float(row.replace(",", "").split("│")[3]) > 0
 
 
 def test_a_benchmark_writes_nothing_where_the_settings_point(
@@ -250,10 +258,11 @@ def test_every_benchmark_has_its_bound_and_every_bound_its_benchmark() -> None:
                 PLAIN: CaptureRun(LoadRun(6_300, 100, 0, 20, 300, 400, 500), 30.0),
             }
         ),
+        BacklogRun(20_000, 10.0, 300.0),
     )
     found = ratios(measured)
     assert set(found) == {bound.benchmark for bound in BOUNDS}
-    assert list(found.values()) == pytest.approx([1.5, 0.5, 500, 1.1, 0.75, 900, 0.2, 5, 100])
+    assert list(found.values()) == pytest.approx([1.5, 0.5, 500, 1.1, 0.75, 900, 0.2, 5, 100, 2_000, 300])
 
 
 def test_a_scratch_folder_is_gone_after_an_error() -> None:

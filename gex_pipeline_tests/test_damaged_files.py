@@ -29,7 +29,7 @@ from gex_pipeline_tests.records import ZERO, import_records, record, stage_recor
 
 Damage = Callable[[bytes], bytes]
 
-LADDER = [[level, level / 7, level / 11, [1 / (level + 3)]] for level in range(60)]
+LADDER = [[level, level / 7, level / 11, [1 / (level + 3)]] for level in range(1, 61)]
 TABLES: tuple[Table, Table] = ("snapshots", "strikes")
 BLOCKS_BEGIN, BLOCK_BYTES = 12_288, 262_144
 
@@ -145,10 +145,9 @@ def test_a_damaged_published_file_fails_its_check_and_the_export_replaces_it_and
     path.unlink()  # it may be the staged file under a second name
     path.write_bytes(damage(whole))
     name = f"{table}_parquet"
-    verdicts = {
-        check.asset: verdict
-        for check, verdict in zip(judging.PUBLISHED, judging.judge(judging.PUBLISHED, settings, ZERO), strict=True)
-    }
+    judged = list(zip(judging.PUBLISHED, judging.judge(judging.PUBLISHED, settings, ZERO), strict=True))
+    assert not any(verdict.passed for check, verdict in judged if check.is_warning)
+    verdicts = {check.asset: verdict for check, verdict in judged if check.name == "matches_database"}
     assert {asset: verdict.passed for asset, verdict in verdicts.items()} == {
         "snapshots_parquet": table != "snapshots",
         "strikes_parquet": table != "strikes",
@@ -158,7 +157,8 @@ def test_a_damaged_published_file_fails_its_check_and_the_export_replaces_it_and
     exported = export_day(settings, ZERO, table)
     assert exported.kept_aside is not None
     assert exported.kept_aside.read_bytes() == damage(whole)
-    assert all(verdict.passed for verdict in judging.judge(judging.PUBLISHED, settings, ZERO))
+    judged = list(zip(judging.PUBLISHED, judging.judge(judging.PUBLISHED, settings, ZERO), strict=True))
+    assert all(verdict.passed for check, verdict in judged if not check.is_warning)
 
 
 @pytest.mark.parametrize("table", TABLES)

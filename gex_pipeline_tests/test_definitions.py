@@ -26,18 +26,32 @@ ASSETS = {
     "snapshots_parquet": {"gex_snapshots", "gex_strikes"},
     "strikes_parquet": {"gex_snapshots", "gex_strikes"},
 }
+# Of each check whether it blocks.
 BLOCKING = {
+    "gex_snapshots:live_agrees": False,
     "gex_snapshots:matches_file": False,
     "gex_strikes:have_snapshots": False,
     "gex_strikes:matches_file": False,
+    "snapshots_parquet:cadence": False,
+    "snapshots_parquet:gaps": False,
     "snapshots_parquet:matches_database": False,
+    "snapshots_parquet:required_fields": False,
+    "snapshots_parquet:session": False,
+    "snapshots_parquet:spot": False,
+    "snapshots_parquet:zero_gamma": False,
     "staged_snapshots:bad_records": True,
+    "staged_snapshots:duplicates": False,
     "staged_snapshots:not_empty": True,
+    "staged_snapshots:prices": True,
     "staged_snapshots:schema": True,
     "staged_snapshots:timestamps": True,
     "staged_strikes:have_snapshots": True,
+    "staged_strikes:ladders": False,
     "staged_strikes:schema": True,
+    "strikes_parquet:ladders": False,
+    "strikes_parquet:majors": False,
     "strikes_parquet:matches_database": False,
+    "strikes_parquet:totals": False,
 }
 # What the launcher writes on a run when it starts the run's process.
 LAUNCHED = {".dagster/grpc_info": '{"host": "localhost", "port": 1}'}

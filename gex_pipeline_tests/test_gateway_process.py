@@ -51,7 +51,7 @@ def test_readiness_names_what_keeps_captures_from_being_loaded_and_recovers(tmp_
     database.parent.mkdir()
     database.write_bytes(b"this is no database" * 1000)
     with running_gateway(database.parent) as gateway:
-        wait_until(lambda: gateway.ready()["checks"]["loader"]["error"], 10)
+        wait_until(lambda: "gex_data.db" in (gateway.ready()["checks"]["loader"]["error"] or ""), 10)
         assert post(gateway, "/gex", SNAPSHOT).status_code == 202
         ready = get(gateway, "/ready")
         assert (ready.status_code, ready.json()["status"]) == (200, "degraded")

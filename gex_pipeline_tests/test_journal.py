@@ -165,9 +165,10 @@ def test_one_append_after_the_other_has_a_sync_each(tmp_path: Path, synced: list
 
 def test_a_new_segments_name_is_on_the_disk_before_its_first_line(tmp_path: Path, synced: list[Path]) -> None:
     async def scenario(writer: JournalWriter) -> None:
-        synced.clear()
+        assert synced[-1] == tmp_path
+        assert contents(tmp_path)[-1] == b""
         await writer.append(line(0))
-        assert synced == [tmp_path, segment_path(tmp_path, writer.segment)]
+        assert synced[-1] == segment_path(tmp_path, writer.segment)
 
     written(tmp_path, scenario, scenario)
 
@@ -290,21 +291,21 @@ def test_an_error_of_any_kind_reaches_those_who_wait_and_the_next_append_works(
 
 def test_a_folder_sync_that_failed_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[Path] = []
-    failures, sync = [OSError(errno.EIO, "Input/output error")], files.sync
+    failures, sync = [OSError(errno.EIO, "Input/output error") for _ in range(2)], files.sync
 
-    def once(path: Path) -> None:
+    def twice(path: Path) -> None:
         if failures:
             raise failures.pop()
         synced.append(path)
         sync(path)
 
     async def scenario(writer: JournalWriter) -> None:
-        monkeypatch.setattr(journal_writer, "sync", once)
         with pytest.raises(JournalUnavailableError):
             await writer.append(line(0))
         await writer.append(line(1))
         assert synced == [tmp_path]
 
+    monkeypatch.setattr(journal_writer, "sync", twice)
     written(tmp_path, scenario)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gex_pipeline.journal import DamagedLine, JournalRecord, encode_record, read_segment, segment_path
+from gex_pipeline.journal import DamagedLine, JournalRecord, encode_record, read_lines, segment_path
 
 
 def line(number: int) -> bytes:
@@ -14,7 +14,9 @@ def line(number: int) -> bytes:
 
 
 def read(path: Path, *, offset: int = 0, is_closed: bool = True) -> list[JournalRecord | DamagedLine]:
-    return list(read_segment(path, offset, is_closed=is_closed))
+    with path.open("rb") as file:
+        file.seek(offset)
+        return list(read_lines(file, offset, is_closed=is_closed))
 
 
 @pytest.mark.parametrize("body", [b'{"a":1}\n', b'  {"a":1}', b'{\r\n "a":1}\r\n', b'\t{"a":1} \t'])

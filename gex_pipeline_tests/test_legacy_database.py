@@ -176,7 +176,8 @@ def test_old_rows_stay_what_they_were_and_are_used_together_with_new_ones(legacy
                 f"AND timestamp BETWEEN {OPENING_MS - 2 * DAY_MS // 2} AND {OPENING_MS - DAY_MS // 2}"
             )[0][0]
         )
-    assert [verdict.passed for verdict in judge(PUBLISHED, settings, OLD)] == [True, True]
+    judged = zip(PUBLISHED, judge(PUBLISHED, settings, OLD), strict=True)
+    assert [verdict.passed for check, verdict in judged if not check.is_warning] == [True, True]
     for partition in (OLD, OVERLAPPING, NEW):
         published = pq.read_schema(partition.published(settings, "strikes"))
         assert [kind(field.type) for field in published] == [kind(field.type) for field in PUBLISHED_STRIKES_SCHEMA]

@@ -12,6 +12,7 @@ import click
 import dagster as dg
 import pyarrow.parquet as pq
 import pytest
+from dagster._core.definitions.partitions.context import partition_loading_context
 
 from gex_pipeline.definitions import defs
 from gex_pipeline.demo.sessions import Session, write_history_file
@@ -82,12 +83,36 @@ def test_there_are_no_days_before_the_first_or_far_ahead() -> None:
         (at(dt.date(2025, 11, 15), 12), "2025-11-14"),
         (at(dt.date(2025, 11, 16), 23, 59), "2025-11-14"),
         (at(dt.date(2025, 11, 17), 0, 1), "2025-11-17"),
+        (at(THANKSGIVING, 0, 1), "2025-11-26"),
+        (at(THANKSGIVING, 23, 59), "2025-11-26"),
+        (at(dt.date(2025, 11, 28), 0, 1), "2025-11-28"),
+        (at(dt.date(2025, 11, 30), 12), "2025-11-28"),
+        (at(dt.date(2026, 7, 3), 12), "2026-07-02"),
+        (at(dt.date(2026, 7, 5), 12), "2026-07-02"),
+        (at(dt.date(2026, 7, 6), 0, 1), "2026-07-06"),
         (dt.datetime(2025, 11, 14, 4, 59, tzinfo=dt.UTC), "2025-11-13"),
         (dt.datetime(2025, 11, 14, 5, 1, tzinfo=dt.UTC), "2025-11-14"),
     ],
 )
-def test_the_current_day_is_a_partition_from_its_first_minute_in_new_york(now: dt.datetime, last: str) -> None:
+def test_a_trading_day_is_a_partition_from_its_first_minute_in_new_york_and_no_other_is(
+    now: dt.datetime, last: str
+) -> None:
     assert days(now)[-1] == last
+    with partition_loading_context(effective_dt=now):
+        ahead = [(now + dt.timedelta(days=day)).astimezone(NEW_YORK).date().isoformat() for day in range(5)]
+        assert [day for day in ahead if TRADING_DAYS.has_partition_key(day) and day != last] == []
+        assert TRADING_DAYS.has_partition_key(last)
+
+
+def test_a_process_that_runs_for_years_goes_on_with_the_trading_days_of_each() -> None:
+    year = dt.datetime.now(NEW_YORK).year
+    for later in range(1, 5):
+        new_year, christmas = dt.date(year + later, 1, 1), dt.date(year + later, 12, 25)
+        known = days(at(dt.date(year + later, 12, 31), 12))
+        in_year = [day for day in known if day.startswith(str(year + later))]
+        assert 247 <= len(in_year) <= 253
+        assert {new_year.isoformat(), christmas.isoformat()}.isdisjoint(in_year)
+        assert is_trading_day(dt.date.fromisoformat(in_year[-1]))
 
 
 def test_today_is_a_partition_when_it_is_a_trading_day() -> None:

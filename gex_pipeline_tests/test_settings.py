@@ -51,9 +51,13 @@ VARIABLES: list[tuple[str, tuple[str, ...], str, object]] = [
     ("backup_keep", ("GEX_BACKUP_KEEP",), "3", 3),
     ("backup_keep_days", ("GEX_BACKUP_KEEP_DAYS",), "0", 0.0),
     ("notify_urls", ("GEX_NOTIFY_URLS",), f"slack://{SECRET}, ntfy://x", (SecretStr(f"slack://{SECRET}"), SecretStr("ntfy://x"))),
+    ("silent_feed_minutes", ("GEX_SILENT_FEED_MINUTES",), "0.5", 0.5),
+    ("backlog_minutes", ("GEX_BACKLOG_MINUTES",), "15", 15.0),
+    ("disk_low_gb", ("GEX_DISK_LOW_GB",), "20", 20.0),
     ("dagster_home", ("DAGSTER_HOME",), "/srv/dagster", Path("/srv/dagster")),
 ]  # fmt: skip
 SSL = {"ssl_certfile": ("GEX_SSL_CERTFILE",), "ssl_keyfile": ("GEX_SSL_KEYFILE",)}
+POLLING = {"poll_feeds": ("GEX_POLL_FEEDS",)}  # tested with the poller
 EACH_NAME = [(setting, name, text, value) for setting, names, text, value in VARIABLES for name in names]
 
 
@@ -78,7 +82,7 @@ def the_error(**flags: Any) -> str:
 
 
 def test_every_setting_is_tested_here_under_every_name() -> None:
-    assert {setting: names for setting, names, _, _ in VARIABLES} | SSL == variable_names()
+    assert {setting: names for setting, names, _, _ in VARIABLES} | SSL | POLLING == variable_names()
 
 
 def test_the_defaults_are_loopback_and_need_no_variable() -> None:

@@ -16,8 +16,9 @@ from gex_pipeline.logs import configure_logging
 from gex_pipeline.settings import Settings, SettingsError, load_settings, require_writable
 from webhook_gateway.app import captures_first, create_app
 from webhook_gateway.connections import connection_protocol
+from webhook_gateway.draining import DrainingServer
 
-GRACE_SECONDS = 10
+GRACE_SECONDS = 9
 BACKLOG = 2048
 
 logger = logging.getLogger("webhook_gateway")
@@ -84,9 +85,10 @@ def listen(settings: Settings) -> socket.socket:
 
 def serve(settings: Settings, listener: socket.socket) -> None:
     """Serve on a listening socket until a signal; requests under way are answered before it returns."""
-    app = create_app(settings)
     scheme = "https" if settings.ssl_certfile else "http"
     host, port = listener.getsockname()[:2]
+    own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    app = create_app(settings, url=f"{scheme}://{f'[{own}]' if ':' in own else own}:{port}")
     logger.info("captures go to %s; listening on %s://%s:%d", settings.journal_dir, scheme, host, port)
     run_server(captures_first(app), settings, listener)
 
@@ -110,7 +112,7 @@ def run_server(app: ASGIApp, settings: Settings, listener: socket.socket) -> Non
     # The server raises the signal again when it is done; this end is a clean one.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    uvicorn.Server(config).run(sockets=[listener])
+    DrainingServer(config).run(sockets=[listener])
 
 
 def parser() -> argparse.ArgumentParser:

@@ -19,8 +19,8 @@ from gex_pipeline.errors import FieldProblem
 from gex_pipeline.settings import Settings
 from webhook_gateway import capture, health, latest_routes, lineage_routes, queue_routes
 from webhook_gateway.bodies import describe, has_key, json_response
+from webhook_gateway.child_process import ChildProcess
 from webhook_gateway.journal_writer import JournalWriter
-from webhook_gateway.loader_process import LoaderProcess
 from webhook_gateway.openapi import finish_document
 from webhook_gateway.rate_limits import RateLimits
 from webhook_gateway.state import Gateway, gateway_of
@@ -30,25 +30,36 @@ OPEN_PATHS = frozenset({"/health", "/ready"})
 logger = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings, *, with_loader: bool = True) -> FastAPI:
-    """Build the application and take the journal; its lifespan gives it back and runs the loader process.
+def create_app(settings: Settings, *, with_loader: bool = True, url: str | None = None) -> FastAPI:
+    """Build the application and take the journal; its lifespan gives it back and runs the child processes.
+
+    Args:
+        settings: which feeds are polled and whether operators are to be told, among much else.
+        with_loader: run the loader.
+        url: where this application will answer, for those that post to it and watch it; None: nobody does.
 
     Raises:
         PermanentError: another gateway already writes the same journal.
     """
 
     journal = JournalWriter(settings.journal_dir)
-    loader = LoaderProcess(settings)
+    loader = ChildProcess(settings, "loader")
+    poller = ChildProcess(settings, "poller", "--gateway", url) if settings.poll_feeds and url else None
+    alerts = ChildProcess(settings, "alerts", "--gateway", url) if settings.notify_urls and url else None
+    companions = [child for child in (poller, alerts) if child is not None]
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        gateway = app.state.gateway = Gateway(settings, journal, loader, RateLimits(settings))
+        gateway = app.state.gateway = Gateway(settings, journal, loader, poller, RateLimits(settings))
         await asyncio.to_thread(gateway.latest.rebuild, settings.journal_dir)
         if with_loader:
             loader.start()
+        for child in companions:
+            child.start()
         try:
             yield
         finally:
+            await asyncio.gather(*(child.stop() for child in companions))
             await journal.close()
             await loader.stop()
 

@@ -1,6 +1,7 @@
 """Appending to the journal: concurrent requests share one write and one fsync, and nobody is answered before it."""
 
 import asyncio
+import errno
 import logging
 import os
 import threading
@@ -12,7 +13,7 @@ from queue import SimpleQueue
 from filelock import FileLock, Timeout
 
 from gex_pipeline.errors import JournalUnavailableError, PermanentError
-from gex_pipeline.journal import list_archived, list_segments, name_journal, segment_path
+from gex_pipeline.journal import journal_id, list_archived, list_segments, name_journal, segment_path
 from gex_pipeline.storage.files import sync
 
 SEGMENT_BYTES = 64 * 1024**2
@@ -29,28 +30,25 @@ class JournalWriter:
     """The one writer of a journal folder. Its methods belong to one event loop."""
 
     def __init__(self, journal_dir: Path) -> None:
-        """Take the folder for this process; nothing is opened yet.
+        """Take the folder for this process and begin a segment, which closes what a killed gateway left.
 
         Raises:
             PermanentError: another gateway writes this journal.
         """
-        journal_dir.mkdir(parents=True, exist_ok=True)
-        journal_dir.chmod(0o700)  # bodies hold signed links
+        journal_dir.parent.mkdir(parents=True, exist_ok=True)
         self._dir = journal_dir
         self._lock = FileLock(journal_dir / ".writer.lock")
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
-            raise PermanentError(f"another gateway is writing the journal {journal_dir}; stop it first") from error
-        name_journal(journal_dir)
         self._offered: list[_Offered] = []
         self._groups: SimpleQueue[list[_Offered]] = SimpleQueue()
         self._waiting_bytes = 0
         self._file: int | None = None
         self._opened_at = 0.0
-        self.segment = max([*list_segments(journal_dir), *list_archived(journal_dir)], default=0)
+        self.segment = 0
         self.size_bytes = 0
         self.last_error: str | None = None
+        self._take_folder()
+        with suppress(OSError):  # the first capture tries again, and is told
+            self._begin_segment()
         self._thread = threading.Thread(target=self._keep_writing, name="journal", daemon=True)
         self._thread.start()
 
@@ -132,6 +130,7 @@ class JournalWriter:
             while view:
                 view = view[os.write(file, view) :]
             os.fdatasync(file)
+            self._require_in_place(file)
         except OSError:
             # After a failed fsync nobody knows what the disk holds, so this file is never appended to again.
             with suppress(OSError):
@@ -142,24 +141,59 @@ class JournalWriter:
 
     def _segment_for(self, more_bytes: int) -> int:
         """Return the open segment, beginning a new one when it is full or old."""
-        now = time.monotonic()
+        if self._file is not None and not self._is_in_place(self._file):
+            logger.error(
+                "segment %d of the journal %s is gone: what was not loaded of it is lost", self.segment, self._dir
+            )
+            self._close_segment()
         if self._file is not None and self.size_bytes:
             is_full = self.size_bytes + more_bytes > SEGMENT_BYTES
-            if is_full or now - self._opened_at > SEGMENT_SECONDS:
+            if is_full or time.monotonic() - self._opened_at > SEGMENT_SECONDS:
                 self._close_segment()
-        if self._file is None:
-            self.segment += 1
-            path = segment_path(self._dir, self.segment)
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            self.size_bytes = 0
-            self._opened_at = now
-            try:
-                sync(self._dir)
-            except OSError:
-                # A segment whose name may be lost is not used.
-                self._close_segment()
-                raise
-        return self._file
+        if self._file is None and journal_id(self._dir) is None:
+            self._take_folder()
+        return self._begin_segment() if self._file is None else self._file
+
+    def _is_in_place(self, file: int) -> bool:
+        """Tell whether the open segment is the file of its name; appending to a deleted one would keep nothing."""
+        try:
+            return os.path.samestat(os.fstat(file), segment_path(self._dir, self.segment).stat())
+        except FileNotFoundError:
+            return False
+
+    def _require_in_place(self, file: int) -> None:
+        if not self._is_in_place(file):
+            raise OSError(errno.ENOENT, "it was taken away while it was written")
+
+    def _take_folder(self) -> None:
+        """Make the folder this process's own; one without any segment gets a new name, as its numbers begin anew."""
+        self._dir.mkdir(exist_ok=True)
+        self._dir.chmod(0o700)  # bodies hold signed links
+        self._lock.release()
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise PermanentError(f"another gateway is writing the journal {self._dir}; stop it first") from error
+        self.segment = max([*list_segments(self._dir), *list_archived(self._dir)], default=0)
+        if self.segment == 0:
+            (self._dir / "journal.id").unlink(missing_ok=True)
+        name_journal(self._dir)
+
+    def _begin_segment(self) -> int:
+        """Open the next segment; a number is used up only by a file, so that one that is gone is missed."""
+        path = segment_path(self._dir, self.segment + 1)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._file = file
+        self.segment += 1
+        self.size_bytes = 0
+        self._opened_at = time.monotonic()
+        try:
+            sync(self._dir)
+        except OSError:
+            # A segment whose name may be lost is not used.
+            self._close_segment()
+            raise
+        return file
 
     def _close_segment(self) -> None:
         file, self._file = self._file, None

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import zstandard
-
 from gex_pipeline.errors import RecordError
 from gex_pipeline.feeds import Feed
 from gex_pipeline.formats.plain_snapshot import check_snapshot
@@ -17,9 +15,9 @@ from gex_pipeline.journal import (
     archived_path,
     list_archived,
     list_segments,
-    read_segment,
     segment_path,
 )
+from gex_pipeline.loader.archive import read_segment
 
 HELD_BYTES = 64 * 1024**2
 REBUILD_BYTES = 64 * 1024**2
@@ -91,7 +89,7 @@ class LatestSnapshots:
                     read_bytes += record.end - record.offset
                     if isinstance(record, JournalRecord):
                         found._offer_recorded(record)
-            except (OSError, zstandard.ZstdError) as error:
+            except OSError as error:
                 logger.warning("%s cannot be read for the newest snapshots: %s", path.name, error)
             for feed, older in found._held.items():
                 # Segments are read backwards, so of two with the same time the one found later came first.

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
+from gex_pipeline.bench.backlog_run import BacklogRun
 from gex_pipeline.bench.capture_bench import CLIENTS, CaptureComparison
 from gex_pipeline.bench.capture_bench import OURS as GATEWAY
 from gex_pipeline.bench.crowd_bench import CrowdRun
@@ -73,6 +74,13 @@ def crowd_table(phases: Mapping[str, CrowdRun]) -> Table:
     for phase, run in phases.items():
         counts = (f"{run.load.answered:,}", f"{run.load.refused:,}")
         table.add_row(phase, *_load_figures(run.load), *counts, f"{run.peak_mb:,.0f}")
+    return table
+
+
+def backlog_table(run: BacklogRun) -> Table:
+    """Return how fast a backlog is loaded."""
+    table = _table("Backlog: snapshots of 100 strikes", "snapshots", "seconds", "snapshots/s", "peak MB")
+    table.add_row(f"{run.snapshots:,}", f"{run.seconds:.2f}", f"{run.per_second:,.0f}", f"{run.peak_mb:,.0f}")
     return table
 
 

@@ -89,6 +89,19 @@ def bench_crowd(
         console.print(crowd_table(measure_crowd(seconds=seconds, backlog=backlog or HOUR_CAPTURES, tell=tell)))
 
 
+@bench_app.command("backlog")
+def bench_backlog(
+    snapshots: Annotated[int | None, typer.Option(min=1, help="That wait to be loaded (20,000).")] = None,
+    repeat: Repeat = 3,
+) -> None:
+    """Load the snapshots that the gateway took while nobody loaded, as after an outage."""
+    from gex_pipeline.bench.backlog_run import COUNT, measure_backlog
+    from gex_pipeline.bench.tables import backlog_table
+
+    with _shown() as (console, tell):
+        console.print(backlog_table(measure_backlog(count=snapshots or COUNT, repeat=repeat, tell=tell)))
+
+
 @bench_app.command("all")
 def bench_all() -> None:
     """Run every benchmark (`make bench`); the exit status is 1 when one is under its floor."""
@@ -102,6 +115,7 @@ def bench_all() -> None:
             console.print(table)
         console.print(tables.growth_table(measured.growth))
         console.print(tables.capture_table(measured.captures))
+        console.print(tables.backlog_table(measured.backlog))
         judged, status = judge(ratios(measured))
         console.print(tables.verdict_table(judged))
     raise typer.Exit(status)

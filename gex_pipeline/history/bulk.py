@@ -152,7 +152,11 @@ def _finish(settings: Settings, candidate: Candidate, staged: Day | Outcome, run
     except FAILURES as error:
         return _failed(path, error)
     day = Day(partition, staged.staged, judged, imported, exported)
-    wrong = [f"{check.asset} {check.name}: {verdict.description}" for check, verdict in judged if not verdict.passed]
+    wrong = [
+        f"{check.asset} {check.name}: {verdict.description}"
+        for check, verdict in judged
+        if not verdict.passed and not check.is_warning
+    ]
     return Outcome(path, "failed" if wrong else "imported", "; ".join(wrong), day)
 
 

@@ -8,6 +8,7 @@ import dagster as dg
 from gex_pipeline.history.assets import DATABASE_POOL, permanent_failures
 from gex_pipeline.history.attempts import Attempt, record_attempt
 from gex_pipeline.history.judging import PUBLISHED, STAGED, STORED, Check, judge, refusals
+from gex_pipeline.history.metadata import describe_verdict, severity
 from gex_pipeline.history.partitions import PARTITIONS
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.settings import Settings
@@ -42,8 +43,9 @@ def _checks(name: str, checks: tuple[Check, ...], pool: str | None = None) -> dg
                 asset_key=check.asset,
                 check_name=check.name,
                 passed=verdict.passed,
+                severity=severity(check),
                 description=verdict.description,
-                metadata=verdict.metadata,
+                metadata=describe_verdict(verdict),
             )
         if reasons := refusals(checks, judged):
             record_attempt(settings, attempt, "refused", reasons)

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 
 from gex_pipeline.errors import PermanentError
-from gex_pipeline.history import verdicts
+from gex_pipeline.history import session_verdicts, value_verdicts, verdicts
 from gex_pipeline.history.importing import LEASE_TIMEOUT_SECONDS
+from gex_pipeline.history.live_and_history import live_agrees
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.history.staging import damage_told, read_summary
-from gex_pipeline.history.verdicts import Subject, Verdict
+from gex_pipeline.history.verdicts import Question, Subject, Verdict
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.files import Version, version_of
 from gex_pipeline.storage.lease import in_memory, lease
@@ -21,6 +22,7 @@ class Check:
 
     Attributes:
         is_blocking: what comes after is not done when it fails.
+        is_warning: a day that fails it is to be looked at, and is there all the same.
     """
 
     asset: str
@@ -28,6 +30,13 @@ class Check:
     judge: Callable[[Subject], Verdict]
     description: str
     is_blocking: bool = False
+    is_warning: bool = False
+
+
+def _of_day(asset: str, name: str, question: Question, description: str) -> Check:
+    """Return a check of what a published day says; a day that fails it is usable, with care."""
+    judge = partial(verdicts.of_published_day, question=question)
+    return Check(asset, name, judge, description, is_warning=True)
 
 
 STAGED = (
@@ -54,6 +63,20 @@ STAGED = (
         is_blocking=True,
     ),
     Check(
+        "staged_snapshots",
+        "prices",
+        partial(verdicts.of_staged_day, question=verdicts.staged_prices),
+        "At most 0.1 % of the snapshots have a spot or a strike that is zero or negative.",
+        is_blocking=True,
+    ),
+    Check(
+        "staged_snapshots",
+        "duplicates",
+        verdicts.staged_duplicates,
+        "Records that repeat a timestamp say the same as the first one.",
+        is_warning=True,
+    ),
+    Check(
         "staged_strikes",
         "schema",
         partial(verdicts.staged_schema, table="strikes"),
@@ -63,9 +86,16 @@ STAGED = (
     Check(
         "staged_strikes",
         "have_snapshots",
-        verdicts.staged_strikes_belong,
+        partial(verdicts.of_staged_day, question=verdicts.staged_strikes_belong),
         "Every strike has its snapshot.",
         is_blocking=True,
+    ),
+    Check(
+        "staged_strikes",
+        "ladders",
+        partial(verdicts.of_staged_day, question=verdicts.staged_ladders),
+        "Strikes ascend in each ladder, and each comes once.",
+        is_warning=True,
     ),
 )
 STORED = (
@@ -82,7 +112,15 @@ STORED = (
         "The database holds the strikes of every snapshot of the file, and what the file brought in is equal to it.",
     ),
     Check("gex_strikes", "have_snapshots", verdicts.stored_strikes_belong, "Every strike has its snapshot."),
+    Check(
+        "gex_snapshots",
+        "live_agrees",
+        live_agrees,
+        "Where both were recording, live capture and the file have the same snapshots with the same values.",
+        is_warning=True,
+    ),
 )
+
 PUBLISHED = (
     Check(
         "snapshots_parquet",
@@ -90,11 +128,65 @@ PUBLISHED = (
         partial(verdicts.published_matches_stored, table="snapshots"),
         "The Parquet file has the database's rows of the day, as many and with the same content.",
     ),
+    _of_day(
+        "snapshots_parquet",
+        "session",
+        session_verdicts.session,
+        "Snapshots start and end with the session, at 13:00 on half days; outside of it nothing new is said.",
+    ),
+    _of_day(
+        "snapshots_parquet",
+        "gaps",
+        session_verdicts.gaps,
+        "No gap in the session is longer than 30 seconds, and than ten times what is usual on the day.",
+    ),
+    _of_day(
+        "snapshots_parquet",
+        "cadence",
+        session_verdicts.cadence,
+        "Snapshots per hour are 0.67 to 1.5 times the median of the feed's last ten days.",
+    ),
+    _of_day(
+        "snapshots_parquet",
+        "required_fields",
+        value_verdicts.required_fields,
+        "Each snapshot has a spot, a ladder, and every number that others from the same source have.",
+    ),
+    _of_day(
+        "snapshots_parquet",
+        "spot",
+        value_verdicts.spot,
+        "Spots are positive and jump by at most 5 % from one snapshot to the next.",
+    ),
+    _of_day(
+        "snapshots_parquet",
+        "zero_gamma",
+        value_verdicts.zero_gamma,
+        'A zero gamma of 0, which stands for "not yet", comes in the first five minutes only.',
+    ),
     Check(
         "strikes_parquet",
         "matches_database",
         partial(verdicts.published_matches_stored, table="strikes"),
         "The Parquet file has the database's rows of the day, as many and with the same content.",
+    ),
+    _of_day(
+        "strikes_parquet",
+        "ladders",
+        value_verdicts.ladders,
+        "Strikes are positive and come once, the spot is among them, no ladder is half as long as usual.",
+    ),
+    _of_day(
+        "strikes_parquet",
+        "majors",
+        value_verdicts.majors,
+        "The major strikes that a snapshot names are where its ladder has its extremes.",
+    ),
+    _of_day(
+        "strikes_parquet",
+        "totals",
+        value_verdicts.totals,
+        "The sums that a snapshot gives are those of its ladder, but for rounding.",
     ),
 )
 

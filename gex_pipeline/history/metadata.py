@@ -9,7 +9,9 @@ from gex_pipeline.history.day import Staged
 from gex_pipeline.history.download import SourceFile
 from gex_pipeline.history.exporting import Exported
 from gex_pipeline.history.importing import ImportResult
+from gex_pipeline.history.judging import Check
 from gex_pipeline.history.paths import Table
+from gex_pipeline.history.verdicts import Verdict
 from gex_pipeline.storage.conflicts import summarise_conflicts
 from gex_pipeline.trading_days import new_york_time
 
@@ -97,6 +99,16 @@ def describe_exported(table: Table, exported: Exported, seconds: float | None = 
         "sha256": exported.sha256,
         **_seconds(seconds),
     }
+
+
+def describe_verdict(verdict: Verdict) -> Metadata:
+    """Describe what a check found, with where to look."""
+    return {**verdict.metadata, **({"where": dg.MetadataValue.md(verdict.examples)} if verdict.examples else {})}
+
+
+def severity(check: Check) -> dg.AssetCheckSeverity:
+    """Return how Dagster shows a check that failed."""
+    return dg.AssetCheckSeverity.WARN if check.is_warning else dg.AssetCheckSeverity.ERROR
 
 
 def _seconds(seconds: float | None) -> Metadata:

@@ -11,14 +11,14 @@ from gex_pipeline.history.paths import Partition
 from gex_pipeline.trading_days import FIRST_DAY, NEW_YORK, closed_weekdays, is_trading_day
 
 FEEDS = dg.DynamicPartitionsDefinition(name="feed")
-# The current day is a partition from its first minute, hence the end offset.
+# Dagster has a partition once its window has ended, and counts an end offset in partitions: on a holiday that would
+# reach the next trading day. So a day's window is its first minute, and the rest of the day is left out.
 TRADING_DAYS = dg.TimeWindowPartitionsDefinition(
     start=FIRST_DAY.isoformat(),
     fmt="%Y-%m-%d",
     timezone=NEW_YORK.key,
-    cron_schedule="0 0 * * 1-5",
-    end_offset=1,
-    exclusions=[dt.datetime.combine(day, dt.time(), NEW_YORK) for day in closed_weekdays()],
+    cron_schedule="0,1 0 * * 1-5",
+    exclusions=["1 0 * * *", *(dt.datetime.combine(day, dt.time(), NEW_YORK) for day in closed_weekdays())],
 )
 
 

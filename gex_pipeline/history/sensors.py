@@ -44,7 +44,9 @@ def history_queue_sensor(
             partition = Partition(each.request.feed, each.request.date)
             notify(settings, f"Import of {partition.key} failed", f"{each.error}\nrun: {each.run_id or 'none'}")
     known = set(context.instance.get_dynamic_partitions(FEEDS.name or ""))
-    wanted = {request.feed.key for request in plan.launch} | {feed.key for feed in settings.feeds}
+    wanted = {request.feed.key for request in plan.launch} | {
+        feed.key for feed in (*settings.feeds, *settings.poll_feeds)
+    }
     new_feeds = sorted(wanted - known)
     if not plan.launch and not new_feeds:
         return dg.SkipReason("no announced file is waiting")
@@ -148,6 +150,6 @@ def _failed_checks(instance: dg.DagsterInstance, run_id: str) -> str:
         if event.dagster_event is None:
             continue
         check = event.dagster_event.asset_check_evaluation_data
-        if not check.passed:
+        if not check.passed and check.severity is dg.AssetCheckSeverity.ERROR:
             found.append(f"{check.asset_key.to_user_string()} {check.check_name}: {check.description}")
     return "; ".join(found)

@@ -1,16 +1,20 @@
 """The integrity checks as plain functions: files and rows in, a verdict with what a person needs to act on out."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gex_pipeline.formats.columns import PUBLISHED_SNAPSHOTS_SCHEMA, STRIKES_SCHEMA
 from gex_pipeline.history.content import Content, parquet_content, staged_content, stored_content
 from gex_pipeline.history.exporting import PARQUET_COLUMNS
+from gex_pipeline.history.observed import Day, observe
 from gex_pipeline.history.paths import Partition, Table
 from gex_pipeline.history.staging import read_summary
 from gex_pipeline.settings import Settings
@@ -30,12 +34,14 @@ class Verdict:
     Attributes:
         passed: whether the data may be trusted in this respect.
         description: one line that says what was found.
-        metadata: counts, times and examples.
+        metadata: counts and times.
+        examples: where to look, as a Markdown table; empty when there is nothing to show.
     """
 
     passed: bool
     description: str
     metadata: dict[str, Any] = field(default_factory=dict)
+    examples: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,9 @@ class Subject:
     def staged(self, table: Table) -> Path:
         """Return the partition's staged file."""
         return self.partition.staged(self.settings, table)
+
+
+Question = Callable[[Subject, Day], Verdict]
 
 
 def staged_schema(subject: Subject, table: Table) -> Verdict:
@@ -97,24 +106,61 @@ def staged_timestamps(subject: Subject) -> Verdict:
         [first_ms, last_ms],
     )
     not_increasing, outside, earliest, latest = row or (0, 0, None, None)
-    span = f"{_clock(earliest)} to {_clock(latest)}"
+    span = f"{clock(earliest)} to {clock(latest)}"
     return Verdict(
         not not_increasing and not outside,
         f"{span} New York; {not_increasing:,} not increasing, {outside:,} on another day",
-        {"first": _clock(earliest), "last": _clock(latest), "not_increasing": not_increasing, "outside_day": outside},
+        {"first": clock(earliest), "last": clock(latest), "not_increasing": not_increasing, "outside_day": outside},
     )
 
 
-def staged_strikes_belong(subject: Subject) -> Verdict:
-    """Every staged strike has its staged snapshot, and there are as many as staging counted."""
-    tables: tuple[Table, Table] = ("snapshots", "strikes")
-    snapshots, strikes = (f"read_parquet('{quoted(subject.staged(table))}')" for table in tables)
-    summary = read_summary(subject.staged("strikes"))
-    rows, orphans = fetch_row(subject.connection, f"SELECT {_orphans(snapshots)} FROM {strikes}") or (0, 0)
+def staged_duplicates(subject: Subject) -> Verdict:
+    """Records that repeat a timestamp say the same as the first one."""
+    summary = read_summary(subject.staged("snapshots"))
     return Verdict(
-        orphans == 0 and rows == summary.strikes,
-        f"{rows:,} strikes, {orphans:,} without their snapshot",
-        {"strikes": rows, "counted_by_staging": summary.strikes, "without_snapshot": orphans},
+        not summary.duplicates_differing,
+        f"{summary.duplicates:,} of {summary.records:,} records repeat a timestamp, {summary.duplicates_differing:,} "
+        "of them with other values; the first one is kept",
+        {"duplicates": summary.duplicates, "duplicates_differing": summary.duplicates_differing},
+    )
+
+
+def staged_prices(_subject: Subject, day: Day) -> Verdict:
+    """At most 0.1 % of the snapshots have a spot or a strike that is zero or negative."""
+    is_bad = pc.or_kleene(pc.less_equal(day.rows["spot_price"], 0), pc.less_equal(day.rows["lowest"], 0))
+    bad = day.rows.filter(is_bad)
+    share = bad.num_rows / len(day.times) if len(day.times) else 0.0
+    examples = bad.select(["timestamp", "spot_price", "lowest"]).slice(0, 5).to_pylist()
+    return Verdict(
+        share <= MAX_BAD_SHARE,
+        f"{bad.num_rows:,} of {len(day.times):,} snapshots have a spot or a strike that is zero or negative "
+        f"(at most {MAX_BAD_SHARE:.1%} may)",
+        {"bad_snapshots": bad.num_rows, "snapshots": len(day.times), "bad_share": share},
+        markdown(
+            ("time", "spot", "lowest strike"), [(clock(time), *rest) for time, *rest in map(dict.values, examples)]
+        ),
+    )
+
+
+def staged_strikes_belong(subject: Subject, day: Day) -> Verdict:
+    """Every staged strike has its staged snapshot, and there are as many as staging counted."""
+    summary = read_summary(subject.staged("strikes"))
+    return Verdict(
+        day.orphans == 0 and day.strikes == summary.strikes,
+        f"{day.strikes:,} strikes, {day.orphans:,} without their snapshot",
+        {"strikes": day.strikes, "counted_by_staging": summary.strikes, "without_snapshot": day.orphans},
+    )
+
+
+def staged_ladders(_subject: Subject, day: Day) -> Verdict:
+    """Strikes ascend in each ladder, and each comes once."""
+    repeated, descending = len(day.repeated), len(day.descending)
+    wrong = np.unique(np.concatenate((day.repeated, day.descending)))[:5]
+    return Verdict(
+        not repeated and not descending,
+        f"{repeated:,} strikes come twice, {descending:,} are lower than the one before",
+        {"repeated_strikes": repeated, "descending_strikes": descending},
+        markdown(("time",), [(clock(int(time)),) for time in wrong]),
     )
 
 
@@ -208,11 +254,35 @@ def published_matches_stored(subject: Subject, table: Table) -> Verdict:
     )
 
 
+def of_staged_day(subject: Subject, question: Question) -> Verdict:
+    """Ask a question of the staged day, whose two files are read once for all of them."""
+    if not all(staged_schema(subject, table).passed for table in _SCHEMAS):
+        return Verdict(False, "cannot be told while the columns are not the declared ones; see schema")
+    return question(subject, observe(subject.connection, *(subject.staged(table) for table in _SCHEMAS)))
+
+
+def of_published_day(subject: Subject, question: Question) -> Verdict:
+    """Ask a question of the published day, whose two files are read once for all of them."""
+    snapshots, strikes = (subject.partition.published(subject.settings, table) for table in _SCHEMAS)
+    try:
+        return question(subject, observe(subject.connection, snapshots, strikes))
+    except (OSError, duckdb.Error, pa.ArrowException) as error:
+        return Verdict(
+            False, f"the published files cannot be read, {str(error).splitlines()[0]}; see matches_database"
+        )
+
+
 def _orphans(snapshots: str) -> str:
     """Return two aggregates over strikes: how many there are, and how many have no row in `snapshots`."""
     return f"count(*), count(*) FILTER (timestamp NOT IN (SELECT timestamp FROM {snapshots}))"
 
 
-def _clock(timestamp_ms: int | None) -> str:
+def clock(timestamp_ms: int | None) -> str:
     """Return a moment as it is shown, New York time; empty for none."""
     return f"{new_york_time(timestamp_ms):%Y-%m-%d %H:%M:%S}" if timestamp_ms is not None else ""
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return rows as a Markdown table; empty without any."""
+    lines = [columns, ["---"] * len(columns), *rows] if rows else []
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)

@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 
 from gex_pipeline.demo.gexbot_standin import GexBotStandIn
+from gex_pipeline.history.judging import PUBLISHED, STAGED, STORED
 from gex_pipeline_tests.history_import.world import (
     DAY,
     NEXT_DAY,
@@ -94,19 +95,9 @@ def test_all_checks_pass_for_a_good_file_and_are_of_its_partition(imported: Impo
     result = imported.result
     assert {check.partition for check in evaluations(result).values()} == {ZERO.key}
     assert failed_checks(result) == []
-    assert sorted(evaluations(result)) == [
-        "gex_snapshots.matches_file",
-        "gex_strikes.have_snapshots",
-        "gex_strikes.matches_file",
-        "snapshots_parquet.matches_database",
-        "staged_snapshots.bad_records",
-        "staged_snapshots.not_empty",
-        "staged_snapshots.schema",
-        "staged_snapshots.timestamps",
-        "staged_strikes.have_snapshots",
-        "staged_strikes.schema",
-        "strikes_parquet.matches_database",
-    ]
+    assert sorted(evaluations(result)) == sorted(
+        f"{check.asset}.{check.name}" for check in (*STAGED, *STORED, *PUBLISHED)
+    )
 
 
 def test_each_asset_says_how_much_when_how_long_and_of_which_file(imported: Imported) -> None:

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import msgspec
 import pyarrow.parquet as pq
 
-from gex_pipeline.clock import epoch_ms
 from gex_pipeline.definitions import defs
 from gex_pipeline.demo.gexbot_standin import GexBotStandIn
 from gex_pipeline.demo.sessions import Damage, Session, write_history_file
@@ -19,11 +17,9 @@ from gex_pipeline.feeds import Feed
 from gex_pipeline.formats.columns import SNAPSHOTS_SCHEMA
 from gex_pipeline.history import assets, checks
 from gex_pipeline.history.paths import Partition, Table
-from gex_pipeline.journal import encode_record, name_journal, segment_path
-from gex_pipeline.loader.loading import Loader
 from gex_pipeline.settings import load_settings
 from gex_pipeline.storage.lease import lease
-from gex_pipeline_tests.records import announce_url
+from gex_pipeline_tests.records import announce_url, capture_live
 
 DAY = dt.date(2025, 11, 14)
 OPENING = 1_763_130_601
@@ -109,14 +105,7 @@ class World:
 
     def record_live(self, *captures: object) -> None:
         """Capture snapshots as the gateway does and load them."""
-        self.settings.journal_dir.mkdir(parents=True, exist_ok=True)
-        name_journal(self.settings.journal_dir)
-        with segment_path(self.settings.journal_dir, 1).open("ab") as segment:
-            for capture in captures:
-                segment.write(encode_record("gex", epoch_ms(), msgspec.json.encode(capture)))
-        loader = Loader(self.settings)
-        while loader.load_next():
-            pass
+        capture_live(self.settings, *captures)
 
 
 def is_of(row: Row, partition: Partition) -> bool:
@@ -219,8 +208,13 @@ def evaluations(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEva
     }
 
 
-def failed_checks(result: dg.ExecuteInProcessResult) -> list[str]:
-    return sorted(name for name, check in evaluations(result).items() if not check.passed)
+def failed_checks(
+    result: dg.ExecuteInProcessResult, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
+) -> list[str]:
+    """Return the checks that found an error; a session of few snapshots also has warnings."""
+    return sorted(
+        name for name, check in evaluations(result).items() if not check.passed and check.severity is severity
+    )
 
 
 def failure(result: dg.ExecuteInProcessResult) -> str:
