@@ -64,6 +64,7 @@ def test_each_frame_of_a_message_is_received_and_loaded(
         ["1", "1", "option_trades:SPX", "phx_close", {}],
         ["flow-alerts", {"response": {}, "status": "ok"}],
         {"topic": "gex:SPX", "payload": {"status": "ok", "response": {}}},
+        {"status": "ok", "response": {}},
     ],
 )
 def test_control_messages_are_acknowledged_and_not_stored(gateway: GatewayProcess, frame: object) -> None:

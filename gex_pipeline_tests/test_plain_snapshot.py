@@ -13,6 +13,7 @@ from gex_pipeline.errors import FieldProblem, RecordError
 from gex_pipeline.feeds import DEFAULT_ENDPOINT
 from gex_pipeline.formats import plain_snapshot
 from gex_pipeline.formats.gexbot import COLUMN_OF, ENDPOINT_KEYS, JSON_COLUMNS, Snapshot, parse_snapshot
+from gex_pipeline.formats.nesting import check_nesting
 from gex_pipeline.formats.plain_snapshot import check_snapshot
 
 VENDORS = json.dumps(next(iter(snapshots(SAMPLE)))).encode()
@@ -76,6 +77,7 @@ def verdict(body: bytes, *, quickly: bool) -> tuple[str, str, int] | tuple[Field
         if quickly:
             feed, timestamp_ms = check_snapshot(body)
             return feed.ticker, feed.endpoint, timestamp_ms
+        check_nesting(body)
         found = parse_snapshot(body)
     except RecordError as error:
         return error.problems

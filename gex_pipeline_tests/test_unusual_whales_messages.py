@@ -120,6 +120,8 @@ def test_nesting_that_only_a_later_step_finds_too_deep_is_refused() -> None:
         b'["1","1","option_trades:SPX","phx_join",{}]',
         b'["1","1","option_trades:SPX","phx_reply",{"response":{},"status":"ok"}]',
         b'["1",null,"option_trades:SPX","phx_close",{}]',
+        b'{"response":{},"status":"ok"}',
+        b' { "status" : "ok", "response" : {"a":1} }',
         b'[null,"9","phoenix","heartbeat",{}]',
         b'[null,"9","phoenix","anything",{}]',
         b'["option_trades:TSLA",{"response":{},"status":"ok"}]',

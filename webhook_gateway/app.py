@@ -21,6 +21,7 @@ from webhook_gateway import capture, health, latest_routes, lineage_routes, queu
 from webhook_gateway.bodies import describe, has_key, json_response
 from webhook_gateway.child_process import ChildProcess
 from webhook_gateway.journal_writer import JournalWriter
+from webhook_gateway.openapi import finish_document
 from webhook_gateway.rate_limits import RateLimits
 from webhook_gateway.state import Gateway, gateway_of
 
@@ -73,6 +74,7 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
     app.include_router(queue_routes.router)
     app.include_router(lineage_routes.router)
     app.include_router(health.router)
+    app.openapi_schema = finish_document(app.openapi(), open_paths=OPEN_PATHS, needs_key=settings.api_key is not None)
     app.add_exception_handler(StarletteHTTPException, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     if settings.api_key is not None:

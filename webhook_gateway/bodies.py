@@ -19,14 +19,19 @@ async def read_body(request: Request) -> bytes:
     """Return the body of a request that says it is JSON, or plain text as browsers' beacons do.
 
     Raises:
-        HTTPException: 415 for another type, 413 when it is larger than MAX_BODY_BYTES, 400 when it is empty.
+        HTTPException: 415 for another type or a compressed body, 413 when it is larger than MAX_BODY_BYTES, 400 when
+            it is empty or cut off.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    sent = dict(request.scope["headers"])
+    kind = sent.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
     if kind not in _JSON_TYPES and not kind.endswith("+json"):
-        raise problem(415, FieldProblem("content-type", kind, "application/json"))
-    size = request.headers.get("content-length", "0")
-    if size.isdigit() and int(size) > MAX_BODY_BYTES:
-        raise _too_large(int(size))
+        raise problem(415, FieldProblem("content-type", kind[:80], "application/json"))
+    encoding = sent.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
+    if encoding not in {"identity", ""}:
+        raise problem(415, FieldProblem("content-encoding", encoding[:80], "a body that is not compressed"))
+    size = sent.get(b"content-length", b"0")
+    if size.isdigit() and int(size[:20]) > MAX_BODY_BYTES:
+        raise _too_large(int(size[:20]))
     chunks: list[bytes] = []
     received = 0
     try:

@@ -9,6 +9,7 @@ from fastapi.responses import Response
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.errors import JournalUnavailableError, RecordError
 from gex_pipeline.feeds import request_id
+from gex_pipeline.formats.nesting import check_nesting
 from gex_pipeline.formats.plain_snapshot import check_snapshot
 from gex_pipeline.formats.unusual_whales import parse_message, snapshot_payload
 from gex_pipeline.journal import Kind, encode_record
@@ -45,6 +46,7 @@ async def capture_message(request: Request) -> Response:
     gateway.rate_limits.check(request)
     body = await read_body(request)
     try:
+        check_nesting(body)
         message = parse_message(body)
     except RecordError as error:
         raise _refused(error) from error
@@ -55,7 +57,7 @@ async def capture_message(request: Request) -> Response:
         if (snapshot := snapshot_payload(message)) is not None:
             feed, timestamp_ms = check_snapshot(snapshot)
             gateway.latest.offer(feed, Held(timestamp_ms, received_at_ms, "uw", snapshot))
-    return json_response({"status": "received", "message": f"stored for {message.topic}"})
+    return json_response({"status": "received", "message": f"stored for {message.topic[:80]}"})
 
 
 @router.post(
@@ -71,6 +73,7 @@ async def announce_history(request: Request) -> Response:
     body = await read_body(request)
     settings = gateway.settings
     try:
+        check_nesting(body)
         announced = read_announcement(body, settings.history_hosts)
     except RecordError as error:
         raise _refused(error) from error

@@ -155,11 +155,14 @@ ANNOUNCEMENT_BODY = _body(
 
 _PROBLEM = {
     "type": "object",
+    "required": ["detail"],
     "properties": {
         "detail": {
             "type": "array",
+            "minItems": 1,
             "items": {
                 "type": "object",
+                "required": ["field", "value", "expected"],
                 "properties": {
                     "field": {"type": "string"},
                     "value": {"type": "string"},
@@ -171,6 +174,7 @@ _PROBLEM = {
 }
 _REQUEST = {
     "type": "object",
+    "required": ["id", "ticker", "endpoint", "date", "status", "attempts", "last_error", "run_id"],
     "properties": {
         "id": {"type": "integer"},
         "ticker": {"type": "string"},
@@ -247,9 +251,11 @@ def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
         400: "something in the request is wrong; nothing was kept",
         401: "the API key is missing or wrong",
         404: "there is no such thing",
+        408: "the request did not arrive within GEX_TIMEOUT_REQUEST",
         413: "the body is too large",
-        415: "the body is not JSON by its type",
+        415: "the body is not JSON by its type, or compressed",
         429: "too many requests from this client (GEX_RATE_LIMIT_*); again after Retry-After seconds",
+        431: "request line and headers are too large",
         503: "not possible right now, nothing was acknowledged; send it again after Retry-After seconds",
     }
     return {status: _answer(texts[status], _PROBLEM) for status in statuses}
@@ -257,8 +263,9 @@ def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def capture_answers(success: int) -> dict[int | str, dict[str, Any]]:
     """Describe the answers of a route that captures."""
-    schema = {"type": "object", "properties": {"status": {"type": "string"}}}
-    return {success: _answer("it is on the disk", schema), **_refusals(400, 401, 413, 415, 429, 503)}
+    properties = {name: {"type": "string"} for name in ("status", "ticker", "message")}
+    schema = {"type": "object", "required": ["status"], "properties": properties}
+    return {success: _answer("it is on the disk", schema), **_refusals(400, 401, 408, 413, 415, 429, 431, 503)}
 
 
 def announcement_answers() -> dict[int | str, dict[str, Any]]:
@@ -266,9 +273,10 @@ def announcement_answers() -> dict[int | str, dict[str, Any]]:
     names = ("status", "ticker", "endpoint", "date", "duckdb_path", "parquet_dir")
     schema = {
         "type": "object",
+        "required": ["id", *names],
         "properties": {"id": {"type": "integer"}} | {name: {"type": "string"} for name in names},
     }
-    return {202: _answer("it is queued", schema), **_refusals(400, 401, 413, 415, 429, 503)}
+    return {202: _answer("it is queued", schema), **_refusals(400, 401, 408, 413, 415, 429, 431, 503)}
 
 
 def queue_answers() -> dict[int | str, dict[str, Any]]:
@@ -286,3 +294,18 @@ def latest_answers() -> dict[int | str, dict[str, Any]]:
     """Describe the answers of `GET /gex/latest`."""
     schema = {"type": "array", "items": _LATEST}
     return {200: _answer("by ticker and endpoint", schema), **_refusals(400, 401, 404)}
+
+
+def finish_document(document: dict[str, Any], *, open_paths: frozenset[str], needs_key: bool) -> dict[str, Any]:
+    """Take out the status that the framework names and this gateway never gives, and say where a key goes."""
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)
+            if needs_key and path not in open_paths:
+                operation["security"] = [{"bearer": []}, {"key": []}]
+    if needs_key:
+        document.setdefault("components", {})["securitySchemes"] = {
+            "bearer": {"type": "http", "scheme": "bearer"},
+            "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        }
+    return document

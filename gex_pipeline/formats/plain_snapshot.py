@@ -13,6 +13,7 @@ import simdjson
 from gex_pipeline.errors import RecordError
 from gex_pipeline.feeds import DEFAULT_ENDPOINT, Feed, normalise_endpoint, normalise_ticker
 from gex_pipeline.formats.gexbot import NUMERAL_BYTES, parse_snapshot, parse_timestamp, vendor_skeleton
+from gex_pipeline.formats.nesting import MAX_LEVELS, check_nesting, count_openings
 
 _Whole = Annotated[int, msgspec.Meta(gt=-(2**31), lt=2**31)]
 
@@ -53,10 +54,12 @@ def check_snapshot(body: bytes) -> tuple[Feed, int]:
     """Return feed and time (epoch milliseconds) of a snapshot that `parse_snapshot` can read.
 
     Raises:
-        RecordError: exactly when `parse_snapshot` does, with the same problems; or it names no ticker.
+        RecordError: exactly when `parse_snapshot` does, with the same problems; or it names no ticker, or is nested
+            too deeply to be sure that it can be read anywhere.
     """
     if (plain := _check_plain(body)) is not None:
         return plain
+    check_nesting(body)
     snapshot = parse_snapshot(body)
     if snapshot.ticker is None:
         raise RecordError.of("ticker", "nothing", "a ticker such as SPX or NQ_NDX")
@@ -70,7 +73,10 @@ def _check_plain(body: bytes) -> tuple[Feed, int] | None:
     try:
         plain = _decoder.decode(body)
         endpoints = [name for name in (plain.endpoint, plain.category, plain.gex_type) if name is not None]
-        if len(endpoints) > 1 or not _is_vendor_ladder(bytes(plain.strikes)):  # of several the first one sent counts
+        ladder = _vendor_ladder(bytes(plain.strikes))
+        if len(endpoints) > 1 or ladder is None:  # of several endpoints the first one sent counts
+            return None
+        if count_openings(body) - ladder * 2 > MAX_LEVELS:
             return None
         return _feed(plain.ticker, endpoints[0] if endpoints else None), parse_timestamp(plain.timestamp)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, RecordError):
@@ -82,13 +88,14 @@ def _feed(ticker: str, endpoint: str | None) -> Feed:
     return Feed(normalise_ticker(ticker), normalise_endpoint(endpoint))
 
 
-def _is_vendor_ladder(strikes: bytes) -> bool:
-    """Tell whether a JSON value is a list of `[strike, vol, oi, [5 priors]]`, all of them finite numbers."""
+def _vendor_ladder(strikes: bytes) -> int | None:
+    """Return how many `[strike, vol, oi, [5 priors]]` of finite numbers a list has; None for any other JSON value."""
     skeleton = strikes.translate(None, NUMERAL_BYTES)
-    if skeleton != vendor_skeleton(len(skeleton) // 12):
-        return False
+    count = len(skeleton) // 12
+    if skeleton != vendor_skeleton(count):
+        return None
     try:
         _parser.parse(strikes)  # refuses what does not fit a float
     except (ValueError, RuntimeError):
-        return False
-    return True
+        return None
+    return count

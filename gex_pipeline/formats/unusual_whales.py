@@ -38,7 +38,8 @@ def parse_message(body: bytes | memoryview) -> Message:
     """Read one of the three frames.
 
     These are Phoenix's `[join_ref, ref, topic, event, payload]`, the pair `[channel, payload]`, and an object
-    of `topic` or `channel`, `event_type` or `event` (optional), and `payload` or `data`.
+    of `topic` or `channel`, `event_type` or `event` (optional), and `payload` or `data`. The socket's answer to a
+    join, `{"response":{},"status":"ok"}`, may also come alone.
 
     Raises:
         RecordError: not UTF-8, not JSON, nested too deeply, or none of the frames.
@@ -53,6 +54,8 @@ def parse_message(body: bytes | memoryview) -> Message:
             frame = {"topic": topic, "event": event, "payload": payload}
         case [topic, payload]:
             frame = {"topic": topic, "payload": payload}
+        case dict() as frame if _is_join_answer(frame):  # without the frame that it answers in
+            return Message("phoenix", None, body, is_control=True)
         case dict() as frame:
             pass
         case _:
@@ -80,7 +83,10 @@ def _is_control(topic: str, event: str | None, payload: bytes) -> bool:
         return True
     if b'"response"' not in payload:
         return False
-    answer = _object(payload)
+    return _is_join_answer(_object(payload))
+
+
+def _is_join_answer(answer: dict[str, msgspec.Raw]) -> bool:
     return (
         answer.keys() == {"response", "status"}
         and bytes(answer["response"]).startswith(b"{")

@@ -206,19 +206,21 @@ def _follow(
     """Open a URL, following redirects one by one so that each target is checked before it is asked."""
     for _ in range(MAX_REDIRECTS):
         try:
-            is_allowed = is_allowed_host(urlsplit(url), hosts)
-        except ValueError as error:
-            raise PermanentError("the history host redirects to something that is not a URL") from error
+            # What is judged is what will be asked: the library reads a URL in its own way.
+            request = session.prepare_request(requests.Request("GET", url, headers=headers))
+            is_allowed = all(is_allowed_host(urlsplit(each), hosts) for each in (url, request.url or ""))
+        except ValueError:  # its text may hold the whole URL
+            raise PermanentError("what the history host is asked for is not a URL") from None
         if not is_allowed:
             raise PermanentError(f"{shown(url)} is on a host that GEX_HISTORY_HOSTS does not allow")
         try:
-            answer = session.get(
-                url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False
+            answer = session.send(
+                request, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False
             )
         except requests.RequestException:
             raise
-        except ValueError as error:
-            raise PermanentError("the history host redirects to something that is not a URL") from error
+        except ValueError:  # the library looks at the next address, too
+            raise PermanentError("the history host redirects to something that is not a URL") from None
         if not answer.is_redirect:
             return answer
         answer.close()

@@ -135,12 +135,13 @@ def test_an_allowed_name_that_resolves_to_a_private_address_is_not_asked(
             assert connection.recv(1) == b""
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::ffff:127.0.0.1"])  # noqa: S104 - none is listened on
 def test_an_allowed_name_that_resolves_to_loopback_is_not_asked(
-    host: GexBotStandIn, settings: Settings, resolve_to: Resolve
+    host: GexBotStandIn, settings: Settings, resolve_to: Resolve, address: str
 ) -> None:
     allowing = load_settings(data_dir=settings.data_dir, history_hosts=HOST)
-    resolve_to("127.0.0.1")
-    with pytest.raises(PermanentError, match=r"resolves to 127\.0\.0\.1"):
+    resolve_to(address)
+    with pytest.raises(PermanentError, match=r"resolves to .*127\.0\.0\.1|resolves to ::ffff:7f00:1"):
         download(allowing, PARTITION, f"https://{HOST}/files/{NAME}?sig=SECRET", lambda *_: None)
     assert host.requests == []
 
