@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gex_pipeline import __version__
 from gex_pipeline.errors import FieldProblem
 from gex_pipeline.settings import Settings
-from webhook_gateway import capture, health, lineage_routes, queue_routes
+from webhook_gateway import capture, health, lineage_routes, metrics, queue_routes
 from webhook_gateway.bodies import describe, has_key, json_response
 from webhook_gateway.child_process import ChildProcess
 from webhook_gateway.journal_writer import JournalWriter
@@ -69,6 +69,7 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
     app.include_router(queue_routes.router)
     app.include_router(lineage_routes.router)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     app.add_exception_handler(StarletteHTTPException, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     if settings.api_key is not None:

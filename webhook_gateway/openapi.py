@@ -248,3 +248,9 @@ def queue_answers() -> dict[int | str, dict[str, Any]]:
 def lineage_answers() -> dict[int | str, dict[str, Any]]:
     """Describe the answers of `GET /lineage`."""
     return {200: _answer("the newest first", {"type": "array", "items": _LINE}), **_refusals(400, 401, 503)}
+
+
+def metrics_answers() -> dict[int | str, dict[str, Any]]:
+    """Describe the answers of `GET /metrics`."""
+    text = {"content": {"text/plain": {"schema": {"type": "string"}}}}
+    return {200: {"description": "Prometheus text, one family per line of docs/metrics.md", **text}, **_refusals(401)}
