@@ -7,6 +7,7 @@ from fastapi import Request
 
 from gex_pipeline.settings import Settings
 from webhook_gateway.child_process import ChildProcess
+from webhook_gateway.figures import Figures
 from webhook_gateway.journal_writer import JournalWriter
 from webhook_gateway.rate_limits import RateLimits
 
@@ -18,6 +19,7 @@ class Gateway:
     Attributes:
         poller: asks GexBot; None when no feed is polled.
         accepted: history requests by id as they were answered, for the moment until the loader has stored them.
+        figures: what was last known of the database, for whoever must not wait for it.
     """
 
     settings: Settings
@@ -26,6 +28,7 @@ class Gateway:
     poller: ChildProcess | None
     rate_limits: RateLimits
     accepted: dict[int, dict[str, Any]] = field(default_factory=dict)
+    figures: Figures = field(default_factory=Figures)
 
 
 def gateway_of(request: Request) -> Gateway:
