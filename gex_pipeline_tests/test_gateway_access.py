@@ -16,6 +16,7 @@ from gex_pipeline_tests.processes import GatewayProcess
         *(("POST", path) for path in ROUTES),
         ("GET", "/gex_history_queue"),
         ("GET", "/lineage"),
+        ("GET", "/metrics"),
         ("GET", "/openapi.json"),
         ("GET", "/nowhere"),
     ],

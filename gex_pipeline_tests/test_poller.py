@@ -125,6 +125,7 @@ def test_repeats_and_what_is_from_before_the_session_are_skipped(
     assert len(gexbot.requests) == 7
     assert captured(gateway, "RPT") == [("gex_zero", "11-14 09:30:02"), ("gex_zero", "11-14 09:30:03")]
     assert poller.status.snapshot_ms == at("2025-11-14 09:30:03")
+    assert (poller.status.polls, poller.status.failures) == (7, 0)
 
 
 def test_a_feed_is_asked_once_per_second_and_not_more_often(
@@ -167,6 +168,7 @@ def test_refusals_are_answered_with_growing_pauses_until_gexbot_answers_again(
         assert (poller.status.paused_until_ms or 0) >= at("2025-11-14 10:00:00") + shortest * 1000
     assert poller.poll() <= 1
     assert (poller.status.error, poller.status.paused_until_ms) == (None, None)
+    assert (poller.status.polls, poller.status.failures) == (4, 3)
     assert captured(gateway, ticker) == [("gex_zero", "11-14 09:59:59")]
     gexbot.live[f"{ticker}:gex_zero"] = [refusal]
     assert 1 <= poller.poll() <= 2, "a new failure begins with a short pause"

@@ -42,7 +42,9 @@ def test_the_gateway_runs_the_poller_shows_it_and_stops_it(tmp_path: Path, gexbo
         shown = ready["checks"]["poller"]
         assert set(shown) == {"ok", "process", "restarts", "feeds"}
         assert set(shown["feeds"]) == {"SPX:gex_zero", "NQ_NDX:gex_full"}
-        assert set(shown["feeds"]["SPX:gex_zero"]) == {"polled_at_ms", "snapshot_ms", "error", "paused_until_ms"}
+        assert set(shown["feeds"]["SPX:gex_zero"]) == {
+            "polled_at_ms", "snapshot_ms", "error", "paused_until_ms", "polls", "failures",
+        }  # fmt: skip
         os.kill(shown["process"], signal.SIGKILL)
         wait_until(lambda: gateway.ready()["checks"]["poller"]["restarts"] == 1, 10)
         assert gateway.ready()["status"] == "ready", "captures by webhook do not need the poller"

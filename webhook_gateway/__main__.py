@@ -16,6 +16,7 @@ from gex_pipeline.logs import configure_logging
 from gex_pipeline.settings import Settings, SettingsError, load_settings, require_writable
 from webhook_gateway.app import captures_first, create_app
 from webhook_gateway.connections import connection_protocol
+from webhook_gateway.counters import CONNECTIONS, counted
 from webhook_gateway.draining import DrainingServer
 
 GRACE_SECONDS = 9
@@ -90,7 +91,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     app = create_app(settings, url=f"{scheme}://{f'[{own}]' if ':' in own else own}:{port}")
     logger.info("captures go to %s; listening on %s://%s:%d", settings.journal_dir, scheme, host, port)
-    run_server(captures_first(app), settings, listener)
+    run_server(counted(captures_first(app), app), settings, listener)
 
 
 def run_server(app: ASGIApp, settings: Settings, listener: socket.socket) -> None:
@@ -112,7 +113,9 @@ def run_server(app: ASGIApp, settings: Settings, listener: socket.socket) -> Non
     # The server raises the signal again when it is done; this end is a clean one.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    DrainingServer(config).run(sockets=[listener])
+    server = DrainingServer(config)
+    CONNECTIONS.set_function(lambda: len(server.server_state.connections))
+    server.run(sockets=[listener])
 
 
 def parser() -> argparse.ArgumentParser:

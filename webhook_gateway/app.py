@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gex_pipeline import __version__
 from gex_pipeline.errors import FieldProblem
 from gex_pipeline.settings import Settings
-from webhook_gateway import capture, health, latest_routes, lineage_routes, queue_routes
+from webhook_gateway import capture, health, latest_routes, lineage_routes, metrics, queue_routes
 from webhook_gateway.bodies import describe, has_key, json_response
 from webhook_gateway.child_process import ChildProcess
 from webhook_gateway.journal_writer import JournalWriter
@@ -74,6 +74,7 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
     app.include_router(queue_routes.router)
     app.include_router(lineage_routes.router)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     app.openapi_schema = finish_document(app.openapi(), open_paths=OPEN_PATHS, needs_key=settings.api_key is not None)
     app.add_exception_handler(StarletteHTTPException, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_invalid)

@@ -16,6 +16,7 @@ from gex_pipeline.journal import Kind, encode_record
 from webhook_gateway import openapi
 from webhook_gateway.announcements import read_announcement
 from webhook_gateway.bodies import describe, json_response, read_body
+from webhook_gateway.counters import CAPTURES
 from webhook_gateway.latest import Held
 from webhook_gateway.state import Gateway, gateway_of
 
@@ -103,6 +104,7 @@ async def _keep(gateway: Gateway, kind: Kind, body: bytes) -> int:
             [{"field": "", "value": "", "expected": f"a writable journal: {error}"}],
             {"Retry-After": RETRY_AFTER_SECONDS},
         ) from error
+    CAPTURES[kind].inc()
     return received_at_ms
 
 

@@ -40,7 +40,7 @@ async def ready(request: Request) -> Response:
     refused or the disk is nearly full. A check that is not `ok` says why in `error`.
     """
     gateway = gateway_of(request)
-    checks = _checks(gateway)
+    checks = checks_of(gateway)
     can_capture = checks["journal"]["ok"] and checks["disk"]["ok"]
     is_loading = checks["loader"]["ok"] and checks["backlog"]["ok"]
     status = "unavailable" if not can_capture else "ready" if is_loading else "degraded"
@@ -49,7 +49,8 @@ async def ready(request: Request) -> Response:
     return json_response({"status": status, "checks": checks}, 200 if can_capture else 503)
 
 
-def _checks(gateway: Gateway) -> dict[str, dict[str, Any]]:
+def checks_of(gateway: Gateway) -> dict[str, dict[str, Any]]:
+    """Return what `/ready` answers about journal, loader, backlog and disk."""
     loader = read_status(gateway.settings.journal_dir)
     reasons: dict[str, str | None] = {
         "journal": gateway.journal.last_error or _why_no_journal(gateway.settings.journal_dir),

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from gex_pipeline.errors import JournalUnavailableError, PermanentError
 from gex_pipeline.journal import journal_id, list_archived, list_segments, name_journal, segment_path
 from gex_pipeline.storage.files import sync
+from webhook_gateway.counters import JOURNAL_BYTES, SYNC_SECONDS
 
 SEGMENT_BYTES = 64 * 1024**2
 SEGMENT_SECONDS = 15 * 60.0
@@ -46,6 +47,7 @@ class JournalWriter:
         self.segment = 0
         self.size_bytes = 0
         self.last_error: str | None = None
+        self.synced_at: float | None = None  # when captures last became durable, of time.monotonic()
         self._take_folder()
         with suppress(OSError):  # the first capture tries again, and is told
             self._begin_segment()
@@ -129,7 +131,9 @@ class JournalWriter:
             view = memoryview(data)
             while view:
                 view = view[os.write(file, view) :]
+            began = time.monotonic()
             os.fdatasync(file)
+            ended = time.monotonic()
             self._require_in_place(file)
         except OSError:
             # After a failed fsync nobody knows what the disk holds, so this file is never appended to again.
@@ -138,6 +142,9 @@ class JournalWriter:
             self._close_segment()
             raise
         self.size_bytes += len(data)
+        self.synced_at = ended
+        SYNC_SECONDS.observe(ended - began)
+        JOURNAL_BYTES.inc(len(data))
 
     def _segment_for(self, more_bytes: int) -> int:
         """Return the open segment, beginning a new one when it is full or old."""

@@ -309,3 +309,9 @@ def finish_document(document: dict[str, Any], *, open_paths: frozenset[str], nee
             "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
         }
     return document
+
+
+def metrics_answers() -> dict[int | str, dict[str, Any]]:
+    """Describe the answers of `GET /metrics`."""
+    text = {"content": {"text/plain": {"schema": {"type": "string"}}}}
+    return {200: {"description": "Prometheus text, one family per line of docs/metrics.md", **text}, **_refusals(401)}

@@ -17,6 +17,7 @@ from gex_pipeline.loader.status import LoaderStatus, read_status, write_status
 from gex_pipeline.logs import configure_logging
 from gex_pipeline.settings import Settings, SettingsError, load_settings, require_writable
 from gex_pipeline.stop_signal import StopSignal
+from gex_pipeline.storage.lease_waits import WAITS
 
 IDLE_SECONDS = 0.2
 FIRST_RETRY_SECONDS = 0.5
@@ -66,6 +67,7 @@ def _run(settings: Settings, stop: StopSignal, *, once: bool) -> bool:
     loader = Loader(settings)
     pauses, told, told_at = retry_pauses(), "", -HEARTBEAT_SECONDS
     current_at = _last_current(settings)
+    loader.loaded.newest_ms = _newest_known(settings)
     while True:
         stop.wait(0)
         stopping = stop.is_set
@@ -122,6 +124,12 @@ def _last_current(settings: Settings) -> float | None:
     return before.current_at
 
 
+def _newest_known(settings: Settings) -> dict[str, int]:
+    """Return the newest timestamp of each feed that the loader before this one knew of."""
+    before = read_status(settings.journal_dir)
+    return before.loaded.newest_ms if before else {}
+
+
 def _tell(settings: Settings, loader: Loader, current_at: float | None, error: str | None) -> None:
     """Leave word for the gateway's readiness answer."""
     position = loader.position
@@ -132,6 +140,8 @@ def _tell(settings: Settings, loader: Loader, current_at: float | None, error: s
         byte_offset=position.byte_offset if position else None,
         current_at=current_at,
         error=error,
+        loaded=loader.loaded,
+        waits=WAITS,
     )
     try:
         write_status(settings.journal_dir, status)

@@ -87,6 +87,13 @@ class Batch:
             logger.exception("a record at byte %d could not be read", record.offset)
             self.bad.append(BadRecord(record.offset, f"{type(error).__name__}: {error}", record.body))
 
+    def newest_ms(self) -> dict[str, int]:
+        """Return the latest timestamp of each feed that has snapshots in it."""
+        newest: dict[str, int] = {}
+        for timestamp_ms, feed in self._seen:
+            newest[feed.key] = max(timestamp_ms, newest.get(feed.key, timestamp_ms))
+        return newest
+
     def webhooks_table(self) -> pa.Table:
         """Return the messages as rows of `universal_webhooks`."""
         return pa.Table.from_pylist(self.webhooks, schema=WEBHOOKS_SCHEMA)

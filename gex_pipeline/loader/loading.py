@@ -16,10 +16,11 @@ from gex_pipeline.loader.attempts import Attempt, at_work, fewer, take_left_behi
 from gex_pipeline.loader.batch import Batch
 from gex_pipeline.loader.position import Position, read_position, write_position
 from gex_pipeline.loader.reading import Piece, read_next
+from gex_pipeline.loader.status import Loaded
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage import request_queue
 from gex_pipeline.storage.files import publish
-from gex_pipeline.storage.lease import lease, transaction
+from gex_pipeline.storage.lease import fetch_row, lease, transaction
 from gex_pipeline.storage.lineage import ImportCounts, add_to_segment, note_segment_errors, segment_import_id
 from gex_pipeline.storage.quarantine import BadRecord, live_quarantine_path, write_quarantine
 from gex_pipeline.storage.schema import ensure_schema, missing_schema
@@ -47,12 +48,14 @@ class Loader:
 
     Attributes:
         is_behind: whether the last batch was ended by a limit, so that more may be there already.
+        loaded: what was committed so far.
     """
 
     settings: Settings
     lease_timeout_seconds: float = 5.0
     position: Position | None = None
     is_behind: bool = False
+    loaded: Loaded = field(default_factory=Loaded)
     _journal: str | None = field(default=None, init=False)
     _file: tuple[int, int] | None = field(default=None, init=False)
     # Runs of records that failed as a whole, each within the one before it.
@@ -190,12 +193,13 @@ class Loader:
                     logger.warning("the database is at %s, not at %s; going on from there", stored, self.position)
                     self.position = stored
                     return
-                _insert(connection, journal, batch)
+                inserted = _insert(connection, journal, batch)
                 if kept := self._quarantine(journal, batch):
                     import_id = segment_import_id(connection, journal, batch.segment)
                     note_segment_errors(connection, import_id, kept, is_missing=piece.is_missing)
                 write_position(connection, journal, piece.end)
         self.position = piece.end
+        self.loaded.add(inserted)
 
     def _lease(self, purpose: str) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         return lease(self.settings.database_path, purpose=purpose, timeout_seconds=self.lease_timeout_seconds)
@@ -215,8 +219,9 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, journal: str, batch: Batch) -> None:
-    """Insert a batch's rows into their tables."""
+def _insert(connection: duckdb.DuckDBPyConnection, journal: str, batch: Batch) -> Loaded:
+    """Insert a batch's rows into their tables and return what that did."""
+    done = Loaded(newest_ms=batch.newest_ms())
     for source, columns in batch.snapshots.items():
         if not columns:
             continue
@@ -228,16 +233,26 @@ def _insert(connection: duckdb.DuckDBPyConnection, journal: str, batch: Batch) -
         repeats = ImportCounts(0, 0, batch.repeated, batch.repeated_differing)
         add_to_segment(connection, import_id, counts)
         add_to_segment(connection, import_id, repeats)
+        done.rows["gex_snapshots"] += counts.snapshots
+        done.rows["gex_strikes"] += counts.strikes
+        differing = counts.differing + repeats.differing
+        done.conflicts += differing
+        done.duplicates["gex_snapshots"] += counts.present + repeats.present - differing
         batch.repeated = batch.repeated_differing = 0
     if batch.webhooks:
         connection.register("offered_webhooks", batch.webhooks_table())
         connection.execute("INSERT INTO universal_webhooks BY NAME FROM offered_webhooks")
+        done.rows["universal_webhooks"] = len(batch.webhooks)
     if batch.trades:
         connection.register("offered_trades", batch.trades_table())
-        connection.execute(_INSERT_TRADES)
+        inserted = fetch_row(connection, _INSERT_TRADES)
+        done.rows["option_trades_events"] = int(inserted[0]) if inserted else 0
+        done.duplicates["option_trades_events"] = len(batch.trades) - done.rows["option_trades_events"]
     for received_at_ms, announced in batch.announcements:
         feed = Feed(announced.ticker, announced.endpoint)
         metadata = None if bytes(announced.metadata) == b"null" else bytes(announced.metadata).decode()
         request_queue.announce(
             connection, feed, announced.date, url=announced.url, metadata=metadata, announced_at_ms=received_at_ms
         )
+    done.rows["gex_history_queue"] = len(batch.announcements)
+    return done

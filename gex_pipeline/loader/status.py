@@ -8,6 +8,38 @@ from pathlib import Path
 
 import msgspec
 
+from gex_pipeline.storage.lease_waits import LeaseWaits
+
+LOADED_TABLES = ("gex_snapshots", "gex_strikes", "universal_webhooks", "option_trades_events", "gex_history_queue")
+
+
+class Loaded(msgspec.Struct):
+    """What a loader did since its start.
+
+    Attributes:
+        rows: inserted, by table; an announcement counts when it changes a row of the queue, too.
+        duplicates: by table, what was there already with the same key; for snapshots, with the same values.
+        conflicts: snapshots that were there already with other values, which stayed.
+        newest_ms: by feed, the latest timestamp (epoch ms UTC), known from loaders before this one, too.
+    """
+
+    rows: dict[str, int] = msgspec.field(default_factory=lambda: dict.fromkeys(LOADED_TABLES, 0))
+    duplicates: dict[str, int] = msgspec.field(
+        default_factory=lambda: dict.fromkeys(("gex_snapshots", "option_trades_events"), 0)
+    )
+    conflicts: int = 0
+    newest_ms: dict[str, int] = {}
+
+    def add(self, more: "Loaded") -> None:
+        """Add what one transaction did."""
+        for table, count in more.rows.items():
+            self.rows[table] += count
+        for table, count in more.duplicates.items():
+            self.duplicates[table] += count
+        self.conflicts += more.conflicts
+        for feed, newest_ms in more.newest_ms.items():
+            self.newest_ms[feed] = max(newest_ms, self.newest_ms.get(feed, newest_ms))
+
 
 class LoaderStatus(msgspec.Struct):
     """What a loader last did.
@@ -19,6 +51,8 @@ class LoaderStatus(msgspec.Struct):
         byte_offset: of its position.
         current_at: when it last had loaded everything there was; None: never.
         error: why the last attempt failed, None when it did not.
+        loaded: what it did since its start.
+        waits: for the database, since its start.
     """
 
     process: int
@@ -27,6 +61,8 @@ class LoaderStatus(msgspec.Struct):
     byte_offset: int | None
     current_at: float | None
     error: str | None
+    loaded: Loaded = msgspec.field(default_factory=Loaded)
+    waits: LeaseWaits = msgspec.field(default_factory=LeaseWaits)
 
 
 def write_status(journal_dir: Path, status: LoaderStatus) -> None:

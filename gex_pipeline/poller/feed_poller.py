@@ -70,6 +70,7 @@ class FeedPoller:
             return min((opens_ms - now_ms) / 1000, LONGEST_WAIT_SECONDS)
         started = time.monotonic()
         status.polled_at_ms = now_ms
+        status.polls += 1
         try:
             self._take(opens_ms)
         except _FailedError as failure:
@@ -122,6 +123,7 @@ class FeedPoller:
 
     def _pause(self, failure: _FailedError) -> float:
         self._failures += 1
+        self.status.failures += 1
         seconds = pause_seconds(self._failures, failure.retry_after_seconds, random.random())  # noqa: S311 - jitter
         error = str(failure)
         if error != self.status.error:

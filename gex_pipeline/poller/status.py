@@ -13,12 +13,16 @@ class FeedStatus(msgspec.Struct):
         snapshot_ms: timestamp of the newest snapshot that the gateway took; None: none yet.
         error: why the last attempt failed, None when it did not.
         paused_until_ms: when it is asked again, after an error or at the next session's opening; None: right away.
+        polls: how often GexBot was asked since the poller's start.
+        failures: how often that came to nothing, or the gateway did not take the answer.
     """
 
     polled_at_ms: int | None = None
     snapshot_ms: int | None = None
     error: str | None = None
     paused_until_ms: int | None = None
+    polls: int = 0
+    failures: int = 0
 
 
 class PollerStatus(msgspec.Struct):

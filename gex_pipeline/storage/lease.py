@@ -7,6 +7,7 @@ import datetime as dt
 import fcntl
 import io
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_d
 from gex_pipeline.errors import DamagedDatabaseError, LeaseTimeoutError, PermanentError
 from gex_pipeline.storage.disk import disk_errors
 from gex_pipeline.storage.files import Version, sync, version_of
+from gex_pipeline.storage.lease_waits import note_wait
 
 # How DuckDB begins to say that what it reads is not what was written; the second is said of other files too.
 _CORRUPT, _CUT_OFF = "Corrupt database file", "Could not read enough bytes from file"
@@ -87,11 +89,14 @@ def _held(database: Path, purpose: str, timeout_seconds: float, open_file: Calla
         wait=wait_random_exponential(multiplier=0.01, max=LONGEST_PAUSE_SECONDS),
         retry=retry_if_exception_type(_BusyError),
     )
+    began = time.monotonic()
     try:
         opened = waiting(_open, database, lock, holder, open_file)
     except RetryError as error:
+        note_wait(time.monotonic() - began, timed_out=True)
         cause = error.last_attempt.exception()
         raise LeaseTimeoutError(f"waited {timeout_seconds:g} s to {purpose}: {cause}") from cause
+    note_wait(time.monotonic() - began)
     try:
         with suppress(OSError):  # it is for those who wait; a full disk keeps nobody from reading
             holder.write_text(f"process {os.getpid()} since {dt.datetime.now(dt.UTC):%H:%M:%S} UTC, to {purpose}")

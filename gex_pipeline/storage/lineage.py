@@ -33,6 +33,29 @@ class ImportCounts:
 
 
 @dataclass(frozen=True)
+class ImportTotals:
+    """All attempts with history files that had one outcome.
+
+    Attributes:
+        outcome: `imported`, `unchanged`, `replaced`, `refused` or `failed`.
+        attempts: how many.
+        snapshots: inserted.
+        strikes: inserted.
+        present: snapshots whose key was there already.
+        differing: those of `present` with other values.
+        seconds: what the attempts took, altogether.
+    """
+
+    outcome: str
+    attempts: int
+    snapshots: int
+    strikes: int
+    present: int
+    differing: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class EarlierImport:
     """A completed import of the same bytes into the same partition.
 
@@ -153,16 +176,33 @@ def list_lineage(
         limit: how many at most.
     """
     columns = TABLES["data_lineage"]
-    declared = ", ".join(f"NULL::{kind} AS {name}" for name, kind in columns.items())
     filters = {name: value for name, value in wanted.items() if value is not None}
     conditions = "".join(f" AND {name} = ?" for name in filters)
     rows = connection.execute(
-        f"SELECT {', '.join(columns)} "
-        f"FROM (SELECT {declared} WHERE false UNION ALL BY NAME SELECT * FROM data_lineage) "
+        f"SELECT {', '.join(columns)} FROM {_lines_sql()} "
         f"WHERE true{conditions} ORDER BY import_timestamp DESC NULLS LAST, import_id DESC LIMIT ?",
         [*filters.values(), limit],
     ).fetchall()
     return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def total_imports(connection: duckdb.DuckDBPyConnection) -> list[ImportTotals]:
+    """Return what all attempts with history files did, outcome by outcome; those that never occurred are left out."""
+    sums = ", ".join(
+        f"coalesce(sum({column}), 0)::BIGINT"
+        for column in ("records_imported", "strikes_imported", "records_present", "records_differing")
+    )
+    rows = connection.execute(
+        f"SELECT status, count(*), {sums}, coalesce(sum(seconds), 0) FROM {_lines_sql()} "
+        "WHERE record_type = 'history' AND status IS NOT NULL GROUP BY status ORDER BY status"
+    ).fetchall()
+    return [ImportTotals(*row) for row in rows]
+
+
+def _lines_sql() -> str:
+    """Return a relation of all lines with all declared columns, empty where an older file lacks them."""
+    declared = ", ".join(f"NULL::{kind} AS {name}" for name, kind in TABLES["data_lineage"].items())
+    return f"(SELECT {declared} WHERE false UNION ALL BY NAME SELECT * FROM data_lineage)"
 
 
 def segment_import_id(connection: duckdb.DuckDBPyConnection, journal: str, segment: int) -> int:

@@ -90,6 +90,12 @@ def announce(
     )
 
 
+def count_by_status(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Return how many requests there are of each status."""
+    stored = connection.execute("SELECT status, count(*) FROM gex_history_queue GROUP BY status").fetchall()
+    return dict.fromkeys((PENDING, STARTED, COMPLETED, FAILED), 0) | dict(stored)
+
+
 def list_requests(
     connection: duckdb.DuckDBPyConnection, *, statuses: Sequence[str] | None = None, limit: int = 1000
 ) -> list[Request]:
