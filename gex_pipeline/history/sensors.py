@@ -4,6 +4,7 @@ import dagster as dg
 
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.errors import GexError
+from gex_pipeline.history.assets import IS_TRANSIENT
 from gex_pipeline.history.jobs import history_import
 from gex_pipeline.history.partitions import FEEDS
 from gex_pipeline.history.paths import Partition
@@ -124,15 +125,16 @@ def _state(instance: dg.DagsterInstance, request: Request) -> RunState | None:
 def _failure(instance: dg.DagsterInstance, run_id: str) -> tuple[str, bool]:
     """Return why a run failed, and whether another run may do better.
 
-    A step that raised `Failure` says that it will fail again; so does a blocking check. A run without a failed
-    step lost its process.
+    A step that raised `Failure` says whether it will fail again; a blocking check will. A run without a failed step
+    lost its process.
     """
     for event in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
         if event.dagster_event is None:
             continue
         failure = event.dagster_event.step_failure_data
         if failure.user_failure_data is not None:
-            return failure.user_failure_data.description or "the run failed", False
+            told = failure.user_failure_data
+            return told.description or "the run failed", IS_TRANSIENT in told.metadata
         error = failure.error
         while error is not None and error.cause is not None:
             error = error.cause
