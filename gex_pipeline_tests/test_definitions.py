@@ -99,6 +99,12 @@ def test_the_sensor_runs_by_default_and_launches_the_job() -> None:
     assert sensor.minimum_interval_seconds == 2
 
 
+def test_the_sensor_that_warns_runs_by_default_and_launches_nothing() -> None:
+    sensor = defs.resolve_sensor_def("history_expiry_sensor")
+    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
+    assert not sensor.targets
+
+
 def test_what_writes_the_database_takes_turns_in_one_pool(tmp_path: Path) -> None:
     pools = {node.name: node.definition.pool for node in defs.resolve_job_def("history_import").nodes}  # type: ignore[attr-defined]
     assert pools == {

@@ -61,6 +61,7 @@ def test_every_asset_check_job_schedule_and_sensor_is_in_the_readme() -> None:
     assets = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
     names = assets | {check.name for check in (*judging.STAGED, *judging.STORED, *judging.PUBLISHED)}
     names |= {jobs.history_import.name, sensors.history_queue_sensor.name, DATABASE_POOL, "gex_pipeline.definitions"}
+    names |= {schedules.daily_fetch.name, sensors.history_expiry_sensor.name}
     names |= {DOWNLOAD_POOL, jobs.live_export.name, schedules.session_export.name}
     names |= {nightly_backup.database_backup.name, nightly_backup.nightly_backup.name}
     assert {name for name in names if f"`{name}`" not in named} == set()
