@@ -10,6 +10,7 @@ from gex_pipeline.storage.files import write_whole
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
+DOWNLOAD_POOL, DOWNLOADS = "gex_downloads", 3
 CONFIGURATION = b"""\
 # Written once by gex; yours to change.
 telemetry:
@@ -21,7 +22,8 @@ nux:
 python_logs:
   python_log_level: INFO
 
-# Steps that write the database share the pool gex_database and take turns.
+# Steps that write the database share the pool gex_database and take turns. Downloads share gex_downloads, whose
+# limit gex up sets when it has none: dagster instance concurrency set gex_downloads 3
 concurrency:
   pools:
     default_limit: 1
@@ -58,6 +60,13 @@ def prepare_dagster_home(settings: Settings) -> Path:
     if not configuration.exists():
         write_whole(configuration, CONFIGURATION)
     return home
+
+
+def limit_downloads(instance: "DagsterInstance") -> None:
+    """Let DOWNLOADS files be fetched at a time, unless somebody has set another limit."""
+    limits = instance.event_log_storage.get_pool_limits()
+    if all(limit.name != DOWNLOAD_POOL or limit.from_default for limit in limits):
+        instance.event_log_storage.set_concurrency_slots(DOWNLOAD_POOL, DOWNLOADS)
 
 
 def dagster_instance(settings: Settings) -> "DagsterInstance":

@@ -10,8 +10,8 @@ defs = dg.Definitions(
     assets=[assets.history_file, assets.stage_history, assets.import_history, assets.export_history],
     asset_checks=[checks.staged_checks, checks.stored_checks, checks.published_checks],
     jobs=[jobs.history_import, jobs.live_export, nightly_backup.database_backup],
-    schedules=[schedules.session_export, nightly_backup.nightly_backup],
-    sensors=[sensors.history_queue_sensor],
+    schedules=[schedules.session_export, schedules.daily_fetch, nightly_backup.nightly_backup],
+    sensors=[sensors.history_queue_sensor, sensors.history_expiry_sensor],
     executor=dg.in_process_executor,
     resources={"settings": dg.ResourceDefinition(lambda _: load_settings(), description="The validated settings.")},
 )

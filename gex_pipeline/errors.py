@@ -4,7 +4,16 @@ from dataclasses import dataclass
 
 
 class GexError(Exception):
-    """Base of every error this project raises on purpose; its text is safe to show and log."""
+    """Base of every error this project raises on purpose; its text is safe to show and log.
+
+    Attributes:
+        details: short facts about it, for the metadata of a run that fails; as safe to show.
+    """
+
+    def __init__(self, text: str = "", **details: str | int) -> None:
+        """Keep the facts beside the text."""
+        super().__init__(text)
+        self.details = details
 
 
 class PermanentError(GexError):

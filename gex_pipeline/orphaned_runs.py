@@ -1,9 +1,11 @@
-"""Runs that were cut off when the system stopped: `gex up` reports them as failed before it starts anew."""
+"""What `gex up` puts in order before it starts anew: runs that were cut off are reported as failed."""
 
 import sys
 
 import dagster as dg
 from dagster._core.storage.tags import GRPC_INFO_TAG
+
+from gex_pipeline.dagster_home import limit_downloads
 
 UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
@@ -27,5 +29,6 @@ def close_orphaned_runs(instance: dg.DagsterInstance) -> list[str]:
 
 if __name__ == "__main__":
     with dg.DagsterInstance.get() as home:
+        limit_downloads(home)
         for run_id in close_orphaned_runs(home):
             sys.stderr.write(f"run {run_id} was cut off when the system stopped; it is reported as failed\n")

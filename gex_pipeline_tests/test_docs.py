@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from gex_pipeline.alerts.__main__ import parser as alerts_parser
 from gex_pipeline.alerts.conditions import CONDITIONS
 from gex_pipeline.cli import app as command_line
+from gex_pipeline.dagster_home import DOWNLOAD_POOL
 from gex_pipeline.definitions import defs
 from gex_pipeline.history import jobs, judging, schedules, sensors
 from gex_pipeline.history.assets import DATABASE_POOL, GROUP
@@ -63,7 +64,8 @@ def test_every_asset_check_job_schedule_and_sensor_is_in_the_readme() -> None:
     assets = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
     names = assets | {check.name for check in (*judging.STAGED, *judging.STORED, *judging.PUBLISHED)}
     names |= {jobs.history_import.name, sensors.history_queue_sensor.name, DATABASE_POOL, "gex_pipeline.definitions"}
-    names |= {jobs.live_export.name, schedules.session_export.name}
+    names |= {schedules.daily_fetch.name, sensors.history_expiry_sensor.name}
+    names |= {DOWNLOAD_POOL, jobs.live_export.name, schedules.session_export.name}
     names |= {nightly_backup.database_backup.name, nightly_backup.nightly_backup.name}
     assert {name for name in names if f"`{name}`" not in named} == set()
     known = names | {"date", "feed", r"2025-11-14\|NQ_NDX:gex_zero"}

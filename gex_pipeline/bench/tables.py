@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
+from gex_pipeline.bench.backfill_bench import BackfillRun
 from gex_pipeline.bench.backlog_run import BacklogRun
 from gex_pipeline.bench.capture_bench import CLIENTS, CaptureComparison
 from gex_pipeline.bench.capture_bench import OURS as GATEWAY
@@ -81,6 +82,14 @@ def backlog_table(run: BacklogRun) -> Table:
     """Return how fast a backlog is loaded."""
     table = _table("Backlog: snapshots of 100 strikes", "snapshots", "seconds", "snapshots/s", "peak MB")
     table.add_row(f"{run.snapshots:,}", f"{run.seconds:.2f}", f"{run.per_second:,.0f}", f"{run.peak_mb:,.0f}")
+    return table
+
+
+def backfill_table(run: BackfillRun) -> Table:
+    """Return what each partition of a backfill cost."""
+    table = _table("Backfill", "partitions", "seconds", "s/partition", "first run ended after", "refused by the API")
+    figures = [f"{run.seconds:.0f}", f"{run.per_partition:.2f}", f"{run.first_run_seconds:.0f} s"]
+    table.add_row(f"{run.partitions}", *figures, f"{run.refused}")
     return table
 
 

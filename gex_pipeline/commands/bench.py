@@ -102,6 +102,18 @@ def bench_backlog(
         console.print(backlog_table(measure_backlog(count=snapshots or COUNT, repeat=repeat, tell=tell)))
 
 
+@bench_app.command("backfill")
+def bench_backfill(
+    partitions: Annotated[int | None, typer.Option(min=1, max=100, help="Days and feeds (60).")] = None,
+) -> None:
+    """Backfill small days through `gex up` as the Dagster UI does, from a stand-in for GexBot; takes minutes."""
+    from gex_pipeline.bench.backfill_bench import PARTITIONS, measure_backfill
+    from gex_pipeline.bench.tables import backfill_table
+
+    with _shown() as (console, tell):
+        console.print(backfill_table(measure_backfill(partitions=partitions or PARTITIONS, tell=tell)))
+
+
 @bench_app.command("all")
 def bench_all() -> None:
     """Run every benchmark (`make bench`); the exit status is 1 when one is under its floor."""

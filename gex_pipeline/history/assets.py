@@ -7,7 +7,8 @@ from contextlib import contextmanager
 import dagster as dg
 from pydantic import Field
 
-from gex_pipeline.errors import PermanentError
+from gex_pipeline.dagster_home import DOWNLOAD_POOL
+from gex_pipeline.errors import DownloadInterruptedError, PermanentError
 from gex_pipeline.history.day import export_tables, import_rows, stage_file
 from gex_pipeline.history.download import Progress, find_source
 from gex_pipeline.history.metadata import (
@@ -24,17 +25,25 @@ from gex_pipeline.settings import Settings
 
 GROUP = "history"
 DATABASE_POOL = "gex_database"
+# In the metadata of a failed step: another run may do better.
+IS_TRANSIENT = "is_transient"
 PROGRESS_SECONDS = 5.0
 DOWNLOAD_RETRIES = dg.RetryPolicy(max_retries=3, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
 Context = dg.AssetExecutionContext
 
 
-@dg.asset(partitions_def=PARTITIONS, group_name=GROUP, retry_policy=DOWNLOAD_RETRIES, kinds={"json"})
+@dg.asset(
+    partitions_def=PARTITIONS,
+    group_name=GROUP,
+    pool=DOWNLOAD_POOL,
+    retry_policy=DOWNLOAD_RETRIES,
+    kinds={"json"},
+)
 def history_file(context: Context, settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult[None]:
     """The day's history file on disk, whole, with its checksum."""
     started = time.monotonic()
-    with permanent_failures():
+    with permanent_failures(), _interrupted_downloads():
         obtained = obtain(settings, Partition.parse(context.partition_key), _progress_log(context))
     file = obtained.file
     context.log.info("%s: %s, %s bytes", obtained.origin, file.path.name, f"{file.size_bytes:,}")
@@ -138,7 +147,16 @@ def permanent_failures() -> Iterator[None]:
     try:
         yield
     except PermanentError as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from error
+        raise dg.Failure(description=str(error), metadata=error.details, allow_retries=False) from error
+
+
+@contextmanager
+def _interrupted_downloads() -> Iterator[None]:
+    """Turn what another attempt may cure into a failure that is retried, with its message and what is known of it."""
+    try:
+        yield
+    except DownloadInterruptedError as error:
+        raise dg.Failure(description=str(error), metadata={**error.details, IS_TRANSIENT: True}) from error
 
 
 def _progress_log(context: Context) -> Progress:

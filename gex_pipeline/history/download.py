@@ -1,6 +1,5 @@
 """Fetching a history file: streamed, resumable, bounded, and only ever from hosts on the allow list."""
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ MAX_DOWNLOAD_BYTES = 2 * 1024**3
 MAX_REDIRECTS = 5
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
-API_PAUSE_SECONDS = 1.0
 CHUNK_BYTES = 1 << 20
 
 Progress = Callable[[int, int | None], None]
@@ -133,35 +131,6 @@ def download(settings: Settings, partition: Partition, url: str, progress: Progr
         return _finish(settings, partial, target)
 
 
-def ask_api(settings: Settings, partition: Partition) -> str:
-    """Ask GexBot's history API for the signed URL of a partition. All processes together ask once per second.
-
-    Raises:
-        DownloadInterruptedError: a server error, or a refusal that may be a throttle.
-        SourceUnavailableError: no key, not entitled, or no such day.
-    """
-    if settings.gexbot_api_key is None:
-        raise SourceUnavailableError("GEXBOT_API_KEY is not set")
-    feed = partition.feed
-    base = settings.gexbot_api_url.rstrip("/")
-    url = f"{base}/hist/{feed.ticker}/classic/{feed.endpoint}/{partition.date.isoformat()}?noredirect"
-    headers = {"Authorization": f"{settings.gexbot_auth_scheme} {settings.gexbot_api_key.get_secret_value()}"}
-    settings.source_dir.mkdir(parents=True, exist_ok=True)
-    with FileLock(settings.source_dir / ".api.lock"), guarded_session() as session:
-        try:
-            timeout = (CONNECT_SECONDS, READ_SECONDS)
-            with session.get(url, headers=headers, timeout=timeout, allow_redirects=False) as answer:
-                _refuse_status(answer.status_code, url, is_throttled_by_403=True)
-                signed = answer.json()["url"]
-        except (requests.RequestException, HTTPError, TimeoutError) as error:
-            raise _interrupted(error, url) from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise DownloadInterruptedError(f"{shown(url)} did not answer with a url") from error
-        finally:
-            time.sleep(API_PAUSE_SECONDS)
-    return str(signed)
-
-
 def _fetch(session: requests.Session, hosts: tuple[str, ...], url: str, partial: Path, progress: Progress) -> None:
     """Stream the body to `partial`, going on behind what is already there when the host says it is the same file."""
     mark = partial.with_suffix(".etag")
@@ -263,7 +232,7 @@ def _candidates(settings: Settings, partition: Partition) -> tuple[Path, Path]:
     return base.with_name(f"{base.name}.json"), base.with_name(f"{base.name}.json.gz")
 
 
-def _refuse_status(status: int, url: str, *, is_throttled_by_403: bool = False) -> None:
+def _refuse_status(status: int, url: str) -> None:
     """Raise what a status other than 200 means."""
     name = shown(url)
     if status == 200:
@@ -272,8 +241,6 @@ def _refuse_status(status: int, url: str, *, is_throttled_by_403: bool = False) 
         raise SourceUnavailableError(f"{name} answered {status}: there is no such file; announce another URL")
     if status == 401:
         raise SourceUnavailableError(f"{name} answered 401: the key or signature is not accepted")
-    if status == 403 and is_throttled_by_403:
-        raise DownloadInterruptedError(f"{name} answered 403: the account is not entitled, or it is a throttle")
     if status == 403:
         raise SourceUnavailableError(f"{name} answered 403: the link has expired; announce the file with a fresh one")
     if status == 429 or status >= 500:

@@ -8,11 +8,11 @@ from gex_pipeline.errors import SourceUnavailableError
 from gex_pipeline.history.download import (
     Progress,
     SourceFile,
-    ask_api,
     download,
     find_source,
     find_unrecorded_source,
 )
+from gex_pipeline.history.gexbot_api import ask_api
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.disk import disk_errors
@@ -53,7 +53,7 @@ def _obtain(settings: Settings, partition: Partition, progress: Progress) -> Obt
         if announcement is not None:
             return _fetch_announced(settings, partition, *announcement, progress)
         if settings.gexbot_api_key is not None:
-            url = ask_api(settings, partition)
+            url = ask_api(settings, partition, epoch_ms())
             return Obtained(download(settings, partition, url, progress), "GexBot history API")
     except SourceUnavailableError:
         if found := find_unrecorded_source(settings, partition):

@@ -1,9 +1,15 @@
-"""The queue sensor: announced files become runs, and what became of the runs goes back into the queue."""
+"""The sensors: announced files become runs and are followed to their end, and days about to be lost are said."""
+
+import datetime as dt
 
 import dagster as dg
 
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.errors import GexError
+from gex_pipeline.history.assets import IS_TRANSIENT
+from gex_pipeline.history.fetch_plan import expiring_days, missing_days
+from gex_pipeline.history.fetching import absences, imported_days
+from gex_pipeline.history.gexbot_api import KEPT_DAYS
 from gex_pipeline.history.jobs import history_import
 from gex_pipeline.history.partitions import FEEDS
 from gex_pipeline.history.paths import Partition
@@ -23,11 +29,34 @@ from gex_pipeline.storage.request_queue import (
     reopen,
 )
 from gex_pipeline.storage.schema import ensure_schema, has_table
+from gex_pipeline.trading_days import NEW_YORK
 
 REQUEST_TAG = "gex/request_id"
 LAUNCH_TAG = "gex/launch"
 LEASE_SECONDS = 10.0
 _FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
+
+
+@dg.sensor(minimum_interval_seconds=3600, default_status=dg.DefaultSensorStatus.RUNNING)
+def history_expiry_sensor(context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]) -> dg.SkipReason:
+    """Say which days of the feeds of GEX_FEEDS GexBot is about to delete, and tell operators once a day."""
+    now = dt.datetime.now(NEW_YORK)
+    now_ms = epoch_ms()
+    try:
+        missing = missing_days(settings.feeds, imported_days(settings), now_ms)
+    except GexError as error:
+        return dg.SkipReason(f"what is imported could not be read: {error}")
+    absent = absences(context.instance, now)
+    expiring = expiring_days(missing, absent, max_tries=settings.max_import_attempts, now_ms=now_ms)
+    if not expiring:
+        return dg.SkipReason("GexBot deletes nothing soon that is missing here")
+    lines = [f"{each.key}: until {each.date + dt.timedelta(days=KEPT_DAYS)}" for each in expiring]
+    text = "\n".join(["GexBot will delete these days, which are not imported. Backfill them:", *lines])
+    context.log.warning(text)
+    if context.cursor != now.date().isoformat():
+        notify(settings, f"{len(expiring)} days are about to be lost", text)
+        context.update_cursor(now.date().isoformat())
+    return dg.SkipReason(text)
 
 
 @dg.sensor(job=history_import, minimum_interval_seconds=2, default_status=dg.DefaultSensorStatus.RUNNING)
@@ -124,15 +153,16 @@ def _state(instance: dg.DagsterInstance, request: Request) -> RunState | None:
 def _failure(instance: dg.DagsterInstance, run_id: str) -> tuple[str, bool]:
     """Return why a run failed, and whether another run may do better.
 
-    A step that raised `Failure` says that it will fail again; so does a blocking check. A run without a failed
-    step lost its process.
+    A step that raised `Failure` says whether it will fail again; a blocking check will. A run without a failed step
+    lost its process.
     """
     for event in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
         if event.dagster_event is None:
             continue
         failure = event.dagster_event.step_failure_data
         if failure.user_failure_data is not None:
-            return failure.user_failure_data.description or "the run failed", False
+            told = failure.user_failure_data
+            return told.description or "the run failed", IS_TRANSIENT in told.metadata
         error = failure.error
         while error is not None and error.cause is not None:
             error = error.cause

@@ -6,18 +6,24 @@ from concurrent.futures import ThreadPoolExecutor
 import dagster as dg
 import pytest
 
+from gex_pipeline.clock import epoch_ms
 from gex_pipeline.demo.sessions import Session, write_history_file
-from gex_pipeline.history import assets, download
+from gex_pipeline.history import assets, gexbot_api
 from gex_pipeline.history.obtaining import obtain
+from gex_pipeline.history.paths import Partition
 from gex_pipeline.settings import load_settings
+from gex_pipeline.trading_days import sessions_before
 from gex_pipeline_tests.history_import.world import DAY, ZERO, World, assert_equal_to_file, failure, metadata, retries
 from gex_pipeline_tests.records import announce_url
+
+# GexBot keeps files for 90 days.
+RECENT = Partition(ZERO.feed, sessions_before(epoch_ms(), 5)[0])
 
 
 @pytest.fixture
 def use_the_api(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the job a key to GexBot's API, which it may ask without pausing."""
-    monkeypatch.setattr(download, "API_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(gexbot_api, "TURN_SECONDS", 0.0)
     api = {"gexbot_api_key": "demo-key", "gexbot_api_url": f"{world.gexbot.base_url}/v2"}
     world.settings = load_settings(data_dir=world.settings.data_dir, history_hosts=world.gexbot.host, **api)
 
@@ -46,11 +52,11 @@ def test_a_file_put_in_place_is_imported(world: World) -> None:
 
 @pytest.mark.usefixtures("use_the_api")
 def test_with_a_key_the_file_comes_from_gexbots_api(world: World) -> None:
-    path = world.write(ZERO)
-    result = world.run(ZERO)
+    path = world.write(RECENT)
+    result = world.run(RECENT)
     assert result.success
     assert metadata(result)["history_file"]["origin"] == "GexBot history API"
-    assert_equal_to_file(world, ZERO, path)
+    assert_equal_to_file(world, RECENT, path)
 
 
 def test_a_file_is_fetched_again_only_when_it_was_announced_again(world: World) -> None:
@@ -64,20 +70,21 @@ def test_a_file_is_fetched_again_only_when_it_was_announced_again(world: World) 
 
 @pytest.mark.usefixtures("use_the_api")
 def test_a_file_that_came_truncated_is_fetched_again(world: World) -> None:
-    path = world.write(ZERO, snapshots=20, strikes=2)
+    path = world.write(RECENT, snapshots=20, strikes=2)
     whole = path.read_bytes()
     path.write_bytes(whole[:-300])
-    assert "download it again" in failure(world.run(ZERO))
+    assert "download it again" in failure(world.run(RECENT))
     path.write_bytes(whole)
-    assert world.run(ZERO).success
+    assert world.run(RECENT).success
 
 
 @pytest.mark.usefixtures("use_the_api")
-def test_a_file_put_in_place_is_taken_when_the_api_has_none(world: World) -> None:
-    place = ZERO.source(world.settings)
+@pytest.mark.parametrize("partition", [ZERO, RECENT])
+def test_a_file_put_in_place_is_taken_when_the_api_has_none(world: World, partition: Partition) -> None:
+    place = partition.source(world.settings)
     place.parent.mkdir(parents=True)
-    world.write(ZERO, snapshots=20, strikes=2).rename(place.with_name(f"{place.name}.json"))
-    assert metadata(world.run(ZERO))["history_file"]["origin"] == "put in place by hand"
+    world.write(partition, snapshots=20, strikes=2).rename(place.with_name(f"{place.name}.json"))
+    assert metadata(world.run(partition))["history_file"]["origin"] == "put in place by hand"
 
 
 def test_a_file_announced_while_another_is_fetched_is_newer_than_it(world: World) -> None:
