@@ -9,6 +9,7 @@ import typer
 
 from gex_pipeline.commands.backup import backup_app
 from gex_pipeline.commands.bench import bench_app
+from gex_pipeline.commands.export import export_days
 from gex_pipeline.commands.import_files import import_paths
 from gex_pipeline.commands.options import DataDir
 from gex_pipeline.dagster_home import dagster_instance
@@ -21,6 +22,7 @@ app.add_typer(feeds_app, name="feeds")
 app.add_typer(backup_app, name="backup")
 app.add_typer(bench_app, name="bench")
 app.command("import")(import_paths)
+app.command("export")(export_days)
 
 
 @app.command()

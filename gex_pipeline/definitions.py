@@ -2,15 +2,15 @@
 
 import dagster as dg
 
-from gex_pipeline.history import assets, checks, jobs, sensors
+from gex_pipeline.history import assets, checks, jobs, schedules, sensors
 from gex_pipeline.settings import load_settings
 from gex_pipeline.upkeep import nightly_backup
 
 defs = dg.Definitions(
     assets=[assets.history_file, assets.stage_history, assets.import_history, assets.export_history],
     asset_checks=[checks.staged_checks, checks.stored_checks, checks.published_checks],
-    jobs=[jobs.history_import, nightly_backup.database_backup],
-    schedules=[nightly_backup.nightly_backup],
+    jobs=[jobs.history_import, jobs.live_export, nightly_backup.database_backup],
+    schedules=[schedules.session_export, nightly_backup.nightly_backup],
     sensors=[sensors.history_queue_sensor],
     executor=dg.in_process_executor,
     resources={"settings": dg.ResourceDefinition(lambda _: load_settings(), description="The validated settings.")},

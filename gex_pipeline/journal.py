@@ -4,7 +4,7 @@ The gateway appends to the newest segment only and opens a new one at every star
 never changes again. A record is known by its segment and byte offset, which is what makes loading exactly-once.
 """
 
-import io
+import json
 import uuid
 import zlib
 from collections.abc import Iterator
@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import IO, Literal
 
 import msgspec
-import zstandard
 
 from gex_pipeline.storage.files import write_whole
 
 Kind = Literal["gex", "uw", "gex_history_url"]
+
+# The gateway takes bodies of up to 8 MiB; what goes on for longer without a line end is damage.
+MAX_LINE_BYTES = 16 * 1024**2
 
 _LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 
@@ -30,6 +32,8 @@ class _Line(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(_Line)
+_HEAD = b'{"received_at":'
+_scanner = json.JSONDecoder(strict=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class JournalRecord:
 
 @dataclass(frozen=True, slots=True)
 class DamagedLine:
-    """A line of a segment that is no longer what was written."""
+    """A stretch of a segment that is no longer what was written, `content` empty where it cannot even be read."""
 
     offset: int
     end: int
@@ -65,8 +69,9 @@ def encode_record(kind: Kind, received_at_ms: int, body: bytes) -> bytes:
     """Return the line for one capture. `body` must be valid JSON: line breaks can then only stand between tokens."""
     flat = body.translate(_LINE_BREAKS) if b"\n" in body or b"\r" in body else body
     flat = flat.strip(b" \t")  # as the reader's decoder gives it back
-    head = b'{"received_at":%d,"kind":"%b","crc32":%d,"body":' % (received_at_ms, kind.encode(), zlib.crc32(flat))
-    return b"%b%b}\n" % (head, flat)
+    name = kind.encode()
+    checksum = _checksum(received_at_ms, name, flat)
+    return b'{"received_at":%d,"kind":"%b","crc32":%d,"body":%b}\n' % (received_at_ms, name, checksum, flat)
 
 
 def segment_path(journal_dir: Path, segment: int) -> Path:
@@ -106,39 +111,69 @@ def archived_path(journal_dir: Path, segment: int) -> Path:
     return journal_dir / "archive" / f"{segment:08d}.jsonl.zst"
 
 
-def read_segment(path: Path, offset: int, *, is_closed: bool) -> Iterator[JournalRecord | DamagedLine]:
-    """Read a segment, compressed or not, from a byte offset to its end.
+def read_lines(file: IO[bytes], offset: int, *, is_closed: bool) -> Iterator[JournalRecord | DamagedLine]:
+    """Read a segment from the file's place, which is this byte offset of the segment, to the end.
 
     A last line without its line end is still being written while the segment is open; in a closed one it is what
     a dying process left, was never acknowledged, and comes out as damaged.
     """
-    with _open(path) as file:
-        skip = offset
-        while skip and (skipped := len(file.read(min(skip, 1 << 20)))):
-            skip -= skipped
-        for line in file:
-            if line.endswith(b"\n"):
-                yield _read_line(line, offset)
-            elif is_closed:
-                yield DamagedLine(
-                    offset, offset + len(line), "torn: the writer stopped in the middle of this line", line
-                )
-            offset += len(line)
+    while line := file.readline(MAX_LINE_BYTES):
+        if line.endswith(b"\n") or len(line) == MAX_LINE_BYTES:
+            yield from _read_line(line, offset)
+        else:
+            if is_closed:
+                yield from _whole_records(line, offset, "torn: the writer stopped in the middle of this line")
+            return  # what a writer adds from here on belongs to this line
+        offset += len(line)
 
 
-def _open(path: Path) -> IO[bytes]:
-    if path.suffix == ".zst":
-        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(path.open("rb")))
-    return path.open("rb")
+def _read_line(line: bytes, offset: int) -> Iterator[JournalRecord | DamagedLine]:
+    """Read one line: one record, or where it is damaged what is left of it."""
+    try:
+        yield _read_record(line, offset, offset + len(line))
+    except ValueError as error:
+        yield from _whole_records(line, offset, f"damaged: {error}")
 
 
-def _read_line(line: bytes, offset: int) -> JournalRecord | DamagedLine:
-    end = offset + len(line)
+def _whole_records(line: bytes, offset: int, reason: str) -> Iterator[JournalRecord | DamagedLine]:
+    """Find the records that are whole in a damaged line, such as those between which the line end was lost."""
+    text = line.decode("latin-1")  # one character for each byte, so that places are byte offsets
+    done = 0
+    start = line.find(_HEAD)
+    while start >= 0:
+        try:
+            _, end = _scanner.raw_decode(text, start)
+            if line[end:] == b"\n":
+                end += 1
+            record = _read_record(line[start:end], offset + start, offset + end)
+        except (ValueError, RecursionError):
+            start = line.find(_HEAD, start + 1)
+            continue
+        if start > done:
+            yield DamagedLine(offset + done, offset + start, reason, line[done:start])
+        yield record
+        done = end
+        start = line.find(_HEAD, done)
+    if done < len(line):
+        yield DamagedLine(offset + done, offset + len(line), reason, line[done:])
+
+
+def _read_record(line: bytes, offset: int, end: int) -> JournalRecord:
+    """Decode one line.
+
+    Raises:
+        ValueError: it is not what was written.
+    """
     try:
         fields = _decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return DamagedLine(offset, end, f"damaged: {error}", line)
+    except RecursionError as error:
+        raise ValueError(str(error)) from error
     body = bytes(fields.body)
-    if zlib.crc32(body) != fields.crc32:
-        return DamagedLine(offset, end, "damaged: the checksum does not match", line)
+    # Earlier versions left what stands before the body out of the checksum.
+    if fields.crc32 not in {_checksum(fields.received_at, fields.kind.encode(), body), zlib.crc32(body)}:
+        raise ValueError("the checksum does not match")
     return JournalRecord(offset, end, fields.received_at, fields.kind, body)
+
+
+def _checksum(received_at_ms: int, kind: bytes, body: bytes) -> int:
+    return zlib.crc32(body, zlib.crc32(b"%d%b" % (received_at_ms, kind)))

@@ -1,5 +1,6 @@
 """Every setting of the system as one validated object, built once at start-up and passed on."""
 
+import ipaddress
 import os
 import re
 from pathlib import Path
@@ -45,6 +46,8 @@ class Settings(BaseSettings):
     port: int = Field(8877, ge=0, le=65535, validation_alias=_names("GEX_PORT", "PORT"))
     dagster_port: int = Field(3000, ge=0, le=65535, validation_alias=_names("GEX_DAGSTER_PORT"))
     timeout_keep_alive: int = Field(75, ge=1, le=3600, validation_alias=_names("GEX_TIMEOUT_KEEP_ALIVE"))
+    timeout_request: int = Field(30, ge=1, le=3600, validation_alias=_names("GEX_TIMEOUT_REQUEST"))
+    trusted_proxies: Names = Field((), validation_alias=_names("GEX_TRUSTED_PROXIES"))
     ssl_certfile: Path | None = Field(None, validation_alias=_names("GEX_SSL_CERTFILE"))
     ssl_keyfile: Path | None = Field(None, validation_alias=_names("GEX_SSL_KEYFILE"))
     cors_origins: Names = Field(
@@ -72,6 +75,7 @@ class Settings(BaseSettings):
         validation_alias=_names("GEX_HISTORY_HOSTS"),
     )
     feeds: Annotated[tuple[Feed, ...], NoDecode] = Field((), validation_alias=_names("GEX_FEEDS"))
+    poll_feeds: Annotated[tuple[Feed, ...], NoDecode] = Field((), validation_alias=_names("GEX_POLL_FEEDS"))
     gexbot_api_key: SecretStr | None = Field(None, validation_alias=_names("GEXBOT_API_KEY"))
     gexbot_api_url: str = Field("https://api.gex.bot/v2", validation_alias=_names("GEXBOT_API_URL"))
     gexbot_auth_scheme: Literal["Bearer", "Basic"] = Field("Bearer", validation_alias=_names("GEXBOT_AUTH_SCHEME"))
@@ -83,9 +87,12 @@ class Settings(BaseSettings):
     backup_keep: int = Field(7, ge=1, validation_alias=_names("GEX_BACKUP_KEEP"))
     backup_keep_days: float = Field(30.0, ge=0, validation_alias=_names("GEX_BACKUP_KEEP_DAYS"))
     notify_urls: Annotated[tuple[SecretStr, ...], NoDecode] = Field((), validation_alias=_names("GEX_NOTIFY_URLS"))
+    silent_feed_minutes: float = Field(5.0, ge=0, le=1e6, validation_alias=_names("GEX_SILENT_FEED_MINUTES"))
+    backlog_minutes: float = Field(5.0, gt=0, le=1e6, validation_alias=_names("GEX_BACKLOG_MINUTES"))
+    disk_low_gb: float = Field(5.0, ge=0, le=1e6, validation_alias=_names("GEX_DISK_LOW_GB"))
     dagster_home: Path | None = Field(None, validation_alias=_names("DAGSTER_HOME"))
 
-    @field_validator("cors_origins", "history_hosts", "notify_urls", mode="before")
+    @field_validator("cors_origins", "trusted_proxies", "history_hosts", "notify_urls", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -98,13 +105,20 @@ class Settings(BaseSettings):
                 raise ValueError(f"{host.partition('?')[0]!r} is not a host or host:port")
         return tuple(host.lower() for host in hosts)
 
-    @field_validator("feeds", mode="before")
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            ipaddress.ip_network(proxy)  # its error says what is wrong
+        return proxies
+
+    @field_validator("feeds", "poll_feeds", mode="before")
     @classmethod
     def _read_feeds(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         try:
-            return tuple(Feed.parse(part.strip()) for part in value.split(",") if part.strip())
+            return tuple(dict.fromkeys(Feed.parse(part.strip()) for part in value.split(",") if part.strip()))
         except RecordError as error:
             raise ValueError(str(error)) from error
 
@@ -127,6 +141,8 @@ class Settings(BaseSettings):
                 f"GEX_HOST={self.host} is reachable from other machines: set GEX_API_KEY, "
                 "or GEX_ALLOW_UNAUTHENTICATED=1 to run open"
             )
+        if self.poll_feeds and self.gexbot_api_key is None:
+            raise ValueError("GEX_POLL_FEEDS needs GEXBOT_API_KEY")
         if (self.ssl_certfile is None) != (self.ssl_keyfile is None):
             raise ValueError("GEX_SSL_CERTFILE and GEX_SSL_KEYFILE belong together")
         for name in ("ssl_certfile", "ssl_keyfile"):

@@ -8,8 +8,11 @@ from zoneinfo import ZoneInfo
 
 import exchange_calendars
 
+from gex_pipeline.errors import PermanentError
+
 NEW_YORK = ZoneInfo("America/New_York")
 FIRST_DAY = dt.date(2022, 1, 3)
+LONGEST_BREAK_DAYS = 14
 # The holidays of the years to come follow from rules, so a process that runs over New Year has them all.
 LAST_DAY = dt.date(dt.datetime.now(NEW_YORK).year + 5, 12, 31)
 
@@ -43,6 +46,32 @@ def session_bounds_ms(date: dt.date) -> tuple[int, int]:
     return int(opened.timestamp() * 1000), int(closed.timestamp() * 1000)
 
 
+def session_from(now_ms: int) -> tuple[int, int]:
+    """Return open and close (epoch ms UTC) of the session that is on at a moment, or else of the next one.
+
+    Raises:
+        PermanentError: the calendar ends before the next one; a new process has a longer calendar.
+    """
+    today = new_york_time(now_ms).date()
+    for date in (today + dt.timedelta(days=days) for days in range(LONGEST_BREAK_DAYS)):
+        if is_trading_day(date) and now_ms < session_bounds_ms(date)[1]:
+            return session_bounds_ms(date)
+    raise PermanentError(f"the calendar of trading days has no session after {today}")
+
+
+def trading_days(first: dt.date, last: dt.date) -> list[dt.date]:
+    """Return the trading days from one day to another, both included."""
+    days = (first + dt.timedelta(days=days) for days in range((last - first).days + 1))
+    return [day for day in days if is_trading_day(day)]
+
+
+def sessions_before(now_ms: int, count: int) -> list[dt.date]:
+    """Return the last trading days that had closed at a moment, so many of them, the oldest first."""
+    today = new_york_time(now_ms).date()
+    recent = trading_days(today - dt.timedelta(days=2 * count + LONGEST_BREAK_DAYS), today)
+    return [day for day in recent if session_bounds_ms(day)[1] <= now_ms][-count:]
+
+
 def day_bounds_ms(date: dt.date) -> tuple[int, int]:
     """Return the first and the last millisecond of a calendar day in New York, as epoch milliseconds UTC."""
     midnight = dt.datetime.combine(date, dt.time(), NEW_YORK)
@@ -53,3 +82,22 @@ def day_bounds_ms(date: dt.date) -> tuple[int, int]:
 def new_york_time(timestamp_ms: int) -> dt.datetime:
     """Return epoch milliseconds as New York time."""
     return dt.datetime.fromtimestamp(timestamp_ms / 1000, NEW_YORK)
+
+
+def session_opened_ms(now_ms: int) -> int | None:
+    """Return when the session that is on at a moment was opened (both epoch ms UTC); None while none is."""
+    today = new_york_time(now_ms).date()
+    if not is_trading_day(today):
+        return None
+    opens_ms, closes_ms = session_bounds_ms(today)
+    return opens_ms if opens_ms <= now_ms < closes_ms else None
+
+
+def recent_since_ms(now_ms: int) -> int:
+    """Return the first millisecond of the last trading day before the New York day of a moment (epoch ms UTC).
+
+    No break is longer than two weeks; where the calendar knows of none so near, it is two weeks.
+    """
+    today = new_york_time(now_ms).date()
+    days = [today - dt.timedelta(days=ago) for ago in range(1, 15)]
+    return day_bounds_ms(next((day for day in days if is_trading_day(day)), days[-1]))[0]

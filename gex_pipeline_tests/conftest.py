@@ -3,22 +3,19 @@
 from __future__ import annotations  # evaluated, they would keep DuckDB types alive
 
 import atexit
-import json
 import os
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pytest
 
 from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.schema import ensure_schema
+from gex_pipeline_tests.gateway_requests import KEY
+from gex_pipeline_tests.inboxes import Inbox, open_inbox
+from gex_pipeline_tests.processes import GatewayProcess, running_gateway
 from gex_pipeline_tests.small_disk import own_mounts
-
-Received = list[dict[str, Any]]
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # DuckDB's binding prints a report of leaks when an interpreter is torn down while its types are still
@@ -26,7 +23,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     atexit.register(os._exit, 0)
 
 
-NEED_A_DISK_OF_THEIR_OWN = ("test_full_disk.py", "test_read_only.py")
+NEED_A_DISK_OF_THEIR_OWN = (
+    "test_capture_full_disk.py",
+    "test_full_disk.py",
+    "test_read_only.py",
+    "test_told_full_disk.py",
+)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -40,7 +42,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what was left out."""
     if own_mounts() is None:
-        left_out = " and ".join(NEED_A_DISK_OF_THEIR_OWN)
+        left_out = ", ".join(NEED_A_DISK_OF_THEIR_OWN)
         terminalreporter.write_line(f"left out, because this system lets no process mount a disk: {left_out}")
 
 
@@ -57,22 +59,22 @@ def database(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @pytest.fixture
-def inbox() -> Iterator[tuple[str, Received]]:
-    """A server that takes Apprise's JSON notifications; its address and what it got."""
-    received: Received = []
+def inbox() -> Iterator[Inbox]:
+    with open_inbox() as opened:
+        yield opened
 
-    class Inbox(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """A gateway as most people run it, with two more history hosts."""
+    hosts = "hist.gex.bot,files.example:8443,127.0.0.1:9911"
+    with running_gateway(tmp_path_factory.mktemp("open") / "data", GEX_HISTORY_HOSTS=hosts) as gateway:
+        yield gateway
 
-    with HTTPServer(("127.0.0.1", 0), Inbox) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"json://127.0.0.1:{server.server_port}/token-1234", received
-        server.shutdown()
-        thread.join()
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """A gateway that other machines can reach and that asks for a key."""
+    data_dir = tmp_path_factory.mktemp("guarded") / "data"
+    with running_gateway(data_dir, "--host", "0.0.0.0", GEX_API_KEY=KEY) as gateway:  # noqa: S104
+        yield gateway

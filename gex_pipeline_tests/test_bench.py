@@ -11,13 +11,16 @@ import duckdb
 import msgspec
 import pytest
 
-from gex_pipeline.bench.capture_bench import CaptureComparison, compare_captures
+from gex_pipeline.bench.backlog_run import BacklogRun
+from gex_pipeline.bench.capture_bench import NOTHING, OURS, PLAIN, CaptureComparison, CaptureRun, compare_captures
+from gex_pipeline.bench.crowd_bench import AFTER, BACKLOG_FIRST, BACKLOG_LAST, BEFORE, DURING, measure_crowd
 from gex_pipeline.bench.everything import Measured, ratios
 from gex_pipeline.bench.floors import BOUNDS, Bound, judge
 from gex_pipeline.bench.growth_bench import Growth, measure_growth
 from gex_pipeline.bench.import_bench import OWN_YARDSTICK, ImportComparison, compare_imports
 from gex_pipeline.bench.load import LoadRun
 from gex_pipeline.bench.runs import ImportRun, summarise
+from gex_pipeline.bench.session_bench import run_session
 from gex_pipeline.bench.session_files import partition_of, write_fourfold
 from gex_pipeline.bench.turns import BenchmarkError, in_fresh_process, scratch_folder, take_turns
 from gex_pipeline.demo.sessions import Session, write_history_file
@@ -68,6 +71,13 @@ def test_the_import_benchmark_shows_every_stage_and_the_yardsticks_beside_it(day
     for word in (*STAGES, "total", "snapshots/s", "strikes/s", "MB/s", "peak MB", "yardstick_import.py", "slow.py"):
         assert f" {word} " in ended.stdout, word
     assert not (tmp_path / "data").exists()
+
+
+def test_the_backlog_benchmark_shows_speed_and_memory(tmp_path: Path) -> None:
+    ended = gex("bench", "backlog", "--snapshots", "1500", "--repeat", "1", data_dir=tmp_path / "data")
+    assert ended.returncode == 0, ended.stderr
+    [row] = [line for line in ended.stdout.splitlines() if "1,500" in line]
+    assert float(row.replace(",", "").split("│")[3]) > 0
 
 
 def test_a_benchmark_writes_nothing_where_the_settings_point(
@@ -142,11 +152,32 @@ def test_the_fourfold_file_holds_each_snapshot_four_times_at_other_moments(day: 
     ]
 
 
-def test_captures_of_the_gateway_and_of_the_noop_route_are_answered() -> None:
+def test_captures_of_the_gateway_and_of_what_it_is_compared_with_are_answered() -> None:
     compared = compare_captures(repeat=1, seconds=0.5, tell=_silent)
-    assert compared.gateway.requests_per_second > 0
-    assert compared.noop.requests_per_second > 0
-    assert compared.gateway.body_bytes > 6_000
+    assert set(compared.servers) == {OURS, NOTHING, PLAIN}
+    for run in compared.servers.values():
+        assert run.load.answered > run.load.requests_per_second > 0
+        assert run.load.refused == 0
+        assert run.load.body_bytes > 6_000
+        assert run.cpu_seconds >= 0
+
+
+def test_a_session_is_answered_and_queryable_while_files_are_imported(day: Path) -> None:
+    run = run_session(day, seconds=3, tell=_silent)
+    assert (run.load.sent, run.load.failed) == (360, 0)
+    assert 0 < run.load.p50_ms <= run.load.p99_ms <= run.load.slowest_ms
+    assert run.imports >= 1
+    assert 0 < run.queryable_p50_seconds <= run.queryable_p95_seconds
+
+
+def test_a_crowd_is_answered_and_a_backlog_is_kept_on_the_disk_not_in_memory() -> None:
+    backlog = 25_000
+    phases = measure_crowd(seconds=0.5, backlog=backlog, tell=_silent)
+    assert list(phases) == [BEFORE, DURING, AFTER, BACKLOG_FIRST, BACKLOG_LAST]
+    assert all(run.load.answered > run.load.requests_per_second > 0 for run in phases.values())
+    assert phases[BACKLOG_LAST].load.refused == 0
+    captured_mb = backlog * phases[BACKLOG_LAST].load.body_bytes / 1e6
+    assert phases[BACKLOG_LAST].peak_mb - phases[BACKLOG_FIRST].peak_mb < captured_mb / 4
 
 
 @pytest.mark.parametrize("is_gzip", [False, True])
@@ -220,11 +251,18 @@ def test_every_benchmark_has_its_bound_and_every_bound_its_benchmark() -> None:
     measured = Measured(
         ImportComparison(150.0, ours, {OWN_YARDSTICK: theirs}),
         Growth(45_000_000, 150.0, 600.0, empty=ours, grown=grown, fourfold=fourfold),
-        CaptureComparison(LoadRun(6_300, 2_000, 3, 9, 15), LoadRun(6_300, 10_000, 1, 2, 3)),
+        CaptureComparison(
+            {
+                OURS: CaptureRun(LoadRun(6_300, 9_000, 0, 2_000, 3, 9, 15), 0.1),
+                NOTHING: CaptureRun(LoadRun(6_300, 9_000, 0, 10_000, 1, 2, 3), 0.07),
+                PLAIN: CaptureRun(LoadRun(6_300, 100, 0, 20, 300, 400, 500), 30.0),
+            }
+        ),
+        BacklogRun(20_000, 10.0, 300.0),
     )
     found = ratios(measured)
     assert set(found) == {bound.benchmark for bound in BOUNDS}
-    assert list(found.values()) == pytest.approx([1.5, 0.5, 500, 1.1, 0.75, 900, 0.2])
+    assert list(found.values()) == pytest.approx([1.5, 0.5, 500, 1.1, 0.75, 900, 0.2, 5, 100, 2_000, 300])
 
 
 def test_a_scratch_folder_is_gone_after_an_error() -> None:

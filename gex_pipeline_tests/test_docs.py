@@ -7,16 +7,19 @@ from pathlib import Path
 import pytest
 from fastapi.routing import APIRoute
 
+from gex_pipeline.alerts.__main__ import parser as alerts_parser
+from gex_pipeline.alerts.conditions import CONDITIONS
 from gex_pipeline.cli import app as command_line
 from gex_pipeline.definitions import defs
-from gex_pipeline.history import jobs, judging, sensors
+from gex_pipeline.history import jobs, judging, schedules, sensors
 from gex_pipeline.history.assets import DATABASE_POOL, GROUP
 from gex_pipeline.history.partitions import PARTITIONS
 from gex_pipeline.loader.__main__ import parser as loader_parser
+from gex_pipeline.poller.__main__ import parser as poller_parser
 from gex_pipeline.settings import Settings, variable_names
 from gex_pipeline.storage.schema import TABLES
 from gex_pipeline.upkeep import nightly_backup
-from webhook_gateway import capture, health, lineage_routes, queue_routes
+from webhook_gateway import capture, health, latest_routes, lineage_routes, queue_routes
 from webhook_gateway.__main__ import parser as gateway_parser
 
 ROOT = Path(__file__).parents[1]
@@ -48,17 +51,18 @@ def test_the_example_environment_lists_every_variable_and_sets_none() -> None:
 
 
 def test_every_route_is_in_the_readme_and_none_besides() -> None:
-    routers = (capture.router, queue_routes.router, lineage_routes.router, health.router)
+    routers = (capture.router, latest_routes.router, queue_routes.router, lineage_routes.router, health.router)
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     served = {f"{method} {route.path}" for route in routes for method in route.methods or ()}
     assert set(_first_column("HTTP")) == served
 
 
-def test_every_asset_check_job_and_sensor_is_in_the_readme() -> None:
+def test_every_asset_check_job_schedule_and_sensor_is_in_the_readme() -> None:
     named = _section("Dagster")
     assets = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
     names = assets | {check.name for check in (*judging.STAGED, *judging.STORED, *judging.PUBLISHED)}
     names |= {jobs.history_import.name, sensors.history_queue_sensor.name, DATABASE_POOL, "gex_pipeline.definitions"}
+    names |= {jobs.live_export.name, schedules.session_export.name}
     names |= {nightly_backup.database_backup.name, nightly_backup.nightly_backup.name}
     assert {name for name in names if f"`{name}`" not in named} == set()
     known = names | {"date", "feed", r"2025-11-14\|NQ_NDX:gex_zero"}
@@ -96,7 +100,11 @@ def test_every_command_is_in_the_readme() -> None:
     assert {command for command in commands if f"`gex {command}" not in documented} == set()
 
 
-@pytest.mark.parametrize("parser", [gateway_parser(), loader_parser()], ids=lambda parser: parser.prog)
+@pytest.mark.parametrize(
+    "parser",
+    [gateway_parser(), loader_parser(), poller_parser(), alerts_parser()],
+    ids=lambda parser: parser.prog,
+)
 def test_every_flag_is_in_the_readme(parser: argparse.ArgumentParser) -> None:
     row = next(line for line in _section("Command line").splitlines() if f"`{parser.prog}`" in line)
     flags = {action.option_strings[-1] for action in parser._actions} - {"--help"}
@@ -107,11 +115,44 @@ def test_every_table_is_in_the_readme() -> None:
     assert {table for table in TABLES if f"`{table}`" not in _section("Where data lives")} == set()
 
 
+def test_every_alert_is_in_the_table_of_its_page_with_its_delay_and_says_below_what_to_do() -> None:
+    page = (ROOT / "docs" / "alerts.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| (.+) \|$", page, re.MULTILINE)
+    delays = {name: each.hold_seconds for name, each in CONDITIONS.items()}
+    assert rows == [(name, f"{hold:g} seconds" if hold else "none") for name, hold in delays.items()]
+    assert re.findall(r"^## (.+)$", page, re.MULTILINE) == list(CONDITIONS)
+    assert "(docs/alerts.md)" in README
+
+
 def test_every_place_the_readme_names_in_the_code_exists() -> None:
     named = re.findall(r"`((?:gex_pipeline|webhook_gateway)/[a-z_/.]*)`", README)
     named += [f"gex_pipeline/{name}" for name in re.findall(r"`((?:storage|formats|history)/[a-z_]+\.py)`", README)]
     assert named
     assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
+FAULTS = (
+    "test_capture_faults",
+    "test_capture_full_disk",
+    "test_database_held",
+    "test_fatal_record",
+    "test_journal_damage",
+    "test_kill",
+    "test_sigterm",
+)
+
+
+def test_every_failure_of_capture_names_its_tests_and_every_such_test_its_failure() -> None:
+    page = (ROOT / "docs" / "capture.md").read_text()
+    rows = [row for row in page.splitlines() if row.startswith("| ") and not row.startswith(("| failure", "| ---"))]
+    assert [row for row in rows if row.count(" | ") != 4 or "`test_" not in row.rpartition(" | ")[2]] == []
+    sources = {name: (ROOT / "gex_pipeline_tests" / f"{name}.py").read_text() for name in FAULTS}
+    found = {
+        f"{name}.py::{test}"
+        for name in FAULTS
+        for test in re.findall(r"^def (test_\w+)", sources[name], re.MULTILINE)
+    }
+    assert set(re.findall(r"`(test_\w+\.py::test_\w+)`", page)) == found
 
 
 def test_the_documents_speak_of_no_machine() -> None:

@@ -7,21 +7,18 @@ import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from gex_pipeline.errors import JournalUnavailableError, PermanentError
 from gex_pipeline.journal import (
-    DamagedLine,
-    JournalRecord,
     archived_path,
     encode_record,
     journal_id,
     list_segments,
-    read_segment,
     segment_path,
 )
 from gex_pipeline.storage import files
+from gex_pipeline_tests.processes import wait_until
 from webhook_gateway import journal_writer
 from webhook_gateway.journal_writer import JournalWriter
 
@@ -48,10 +45,6 @@ def written(journal_dir: Path, *scenarios: Callable[[JournalWriter], Coroutine[N
 
 def contents(journal_dir: Path) -> list[bytes]:
     return [segment_path(journal_dir, segment).read_bytes() for segment in list_segments(journal_dir)]
-
-
-def read(path: Path, *, offset: int = 0, is_closed: bool = True) -> list[JournalRecord | DamagedLine]:
-    return list(read_segment(path, offset, is_closed=is_closed))
 
 
 def fail_once(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
@@ -84,22 +77,27 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return paths
 
 
-def test_an_append_returns_only_after_its_line_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    disk_is_done, sync = threading.Event(), os.fdatasync
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """A disk that has nothing safe before it is set."""
+    is_done, sync = threading.Event(), os.fdatasync
 
     def slow_sync(file: int) -> None:
-        disk_is_done.wait(10)
+        assert is_done.wait(10)
         sync(file)
 
+    monkeypatch.setattr(os, "fdatasync", slow_sync)
+    return is_done
+
+
+def test_an_append_returns_only_after_its_line_is_synced(tmp_path: Path, disk: threading.Event) -> None:
     async def scenario(writer: JournalWriter) -> None:
         append = asyncio.create_task(writer.append(line(1)))
-        await asyncio.sleep(0.1)
-        assert contents(tmp_path) == [line(1)]
+        await asyncio.to_thread(wait_until, lambda: contents(tmp_path) == [line(1)], 10)
         assert not append.done()
-        disk_is_done.set()
+        disk.set()
         await append
 
-    monkeypatch.setattr(os, "fdatasync", slow_sync)
     written(tmp_path, scenario)
 
 
@@ -110,6 +108,50 @@ def test_concurrent_appends_share_a_sync_and_all_are_written_in_order(tmp_path: 
     written(tmp_path, scenario)
     assert contents(tmp_path) == [b"".join(map(line, range(500)))]
     assert 1 <= synced.count(segment_path(tmp_path, 1)) < 50
+
+
+def test_a_client_that_leaves_takes_nobody_with_it(tmp_path: Path, disk: threading.Event) -> None:
+    async def scenario(writer: JournalWriter) -> None:
+        leaves, stays = (asyncio.create_task(writer.append(line(number))) for number in (1, 2))
+        await asyncio.to_thread(wait_until, lambda: any(contents(tmp_path)), 10)
+        leaves.cancel()
+        disk.set()
+        await asyncio.wait_for(stays, 10)
+        assert leaves.cancelled()
+        await writer.append(line(3))
+
+    written(tmp_path, scenario)
+    assert contents(tmp_path) == [line(1) + line(2) + line(3)]
+
+
+def test_a_disk_that_hangs_does_not_fill_the_memory(
+    tmp_path: Path, disk: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(writer: JournalWriter) -> None:
+        appends = [asyncio.create_task(writer.append(line(1))) for _ in range(5)]
+        refused, _ = await asyncio.wait(appends, return_when=asyncio.FIRST_COMPLETED)
+        assert [str(append.exception()) for append in refused] == ["the disk does not keep up"] * 2
+        disk.set()
+        await asyncio.gather(*(append for append in appends if append not in refused))
+        await asyncio.gather(*(writer.append(line(1)) for _ in range(3)))
+
+    monkeypatch.setattr(journal_writer, "WAITING_BYTES", 3 * len(line(1)))
+    written(tmp_path, scenario)
+    assert contents(tmp_path) == [line(1) * 6]
+
+
+def test_closing_writes_what_was_offered_before(tmp_path: Path) -> None:
+    async def scenario(writer: JournalWriter) -> None:
+        appends = [asyncio.create_task(writer.append(line(number))) for number in range(3)]
+        await asyncio.sleep(0)
+        await writer.close()
+        await asyncio.gather(*appends)
+
+    async def run() -> None:
+        await scenario(JournalWriter(tmp_path))
+
+    asyncio.run(run())
+    assert contents(tmp_path) == [line(0) + line(1) + line(2)]
 
 
 def test_one_append_after_the_other_has_a_sync_each(tmp_path: Path, synced: list[Path]) -> None:
@@ -123,9 +165,10 @@ def test_one_append_after_the_other_has_a_sync_each(tmp_path: Path, synced: list
 
 def test_a_new_segments_name_is_on_the_disk_before_its_first_line(tmp_path: Path, synced: list[Path]) -> None:
     async def scenario(writer: JournalWriter) -> None:
-        synced.clear()
+        assert synced[-1] == tmp_path
+        assert contents(tmp_path)[-1] == b""
         await writer.append(line(0))
-        assert synced == [tmp_path, segment_path(tmp_path, writer.segment)]
+        assert synced[-1] == segment_path(tmp_path, writer.segment)
 
     written(tmp_path, scenario, scenario)
 
@@ -246,32 +289,23 @@ def test_an_error_of_any_kind_reaches_those_who_wait_and_the_next_append_works(
     assert contents(tmp_path) == [line(2)]
 
 
-@pytest.mark.parametrize("body", [b'{"a":1}\n', b'  {"a":1}', b'{\r\n "a":1}\r\n', b'\t{"a":1} \t'])
-def test_blanks_around_a_body_are_no_damage(tmp_path: Path, body: bytes) -> None:
-    path = segment_path(tmp_path, 1)
-    path.write_bytes(encode_record("gex", 1, body))
-    [record] = read(path)
-    assert isinstance(record, JournalRecord)
-    assert msgspec.json.decode(record.body) == {"a": 1}
-
-
 def test_a_folder_sync_that_failed_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[Path] = []
-    failures, sync = [OSError(errno.EIO, "Input/output error")], files.sync
+    failures, sync = [OSError(errno.EIO, "Input/output error") for _ in range(2)], files.sync
 
-    def once(path: Path) -> None:
+    def twice(path: Path) -> None:
         if failures:
             raise failures.pop()
         synced.append(path)
         sync(path)
 
     async def scenario(writer: JournalWriter) -> None:
-        monkeypatch.setattr(journal_writer, "sync", once)
         with pytest.raises(JournalUnavailableError):
             await writer.append(line(0))
         await writer.append(line(1))
         assert synced == [tmp_path]
 
+    monkeypatch.setattr(journal_writer, "sync", twice)
     written(tmp_path, scenario)
 
 
@@ -313,71 +347,3 @@ def test_the_journal_is_for_its_owner_only(tmp_path: Path) -> None:
     written(journal_dir, scenario)
     assert journal_dir.stat().st_mode & 0o077 == 0
     assert segment_path(journal_dir, 1).stat().st_mode & 0o077 == 0
-
-
-def test_records_come_back_as_they_were_written_from_any_line_on(tmp_path: Path) -> None:
-    path = segment_path(tmp_path, 1)
-    bodies = [b'{"a": 1}', '["gex:SPX",{"note":"h\u00e9 \\n"}]'.encode(), b'{"strikes":[[6890,-228.01]]}']
-    lines = [
-        encode_record("gex", 17, bodies[0]),
-        encode_record("uw", 18, bodies[1]),
-        encode_record("gex_history_url", 19, bodies[2]),
-    ]
-    path.write_bytes(b"".join(lines))
-    second, third = len(lines[0]), len(lines[0] + lines[1])
-    expected = [
-        JournalRecord(0, second, 17, "gex", bodies[0]),
-        JournalRecord(second, third, 18, "uw", bodies[1]),
-        JournalRecord(third, third + len(lines[2]), 19, "gex_history_url", bodies[2]),
-    ]
-    assert read(path) == expected
-    assert read(path, offset=second) == expected[1:]
-    assert read(path, offset=expected[-1].end) == []
-
-
-def test_line_breaks_between_tokens_become_blanks_and_the_value_stays(tmp_path: Path) -> None:
-    path = segment_path(tmp_path, 1)
-    body = b'{\r\n  "timestamp": 1777492800,\n  "note": "two\\nlines"\n}'
-    path.write_bytes(encode_record("gex", 1, body))
-    [record] = read(path)
-    assert isinstance(record, JournalRecord)
-    assert b"\n" not in record.body
-    assert msgspec.json.decode(record.body) == {"timestamp": 1777492800, "note": "two\nlines"}
-
-
-def test_a_torn_last_line_waits_in_an_open_segment_and_is_damaged_in_a_closed_one(tmp_path: Path) -> None:
-    path = segment_path(tmp_path, 1)
-    torn = line(2)[:40]
-    path.write_bytes(line(1) + torn)
-    [whole] = read(path, is_closed=False)
-    assert isinstance(whole, JournalRecord)
-    [same, damaged] = read(path, is_closed=True)
-    assert same == whole
-    assert isinstance(damaged, DamagedLine)
-    assert (damaged.offset, damaged.end, damaged.content) == (whole.end, whole.end + 40, torn)
-    assert damaged.reason.startswith("torn")
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda text: text.replace(b'"number":2', b'"number":7'),
-        lambda text: text.replace(b'"kind":"uw"', b'"kind":"ux"'),
-        lambda text: text.replace(b'"body":', b'"bodx":'),
-        lambda text: text[:20] + b"\0" * 9 + text[29:],
-        lambda text: b"\xff" + text[1:],
-        lambda _: b"\n",
-    ],
-)
-def test_a_damaged_line_is_told_apart_and_its_neighbours_are_read(
-    tmp_path: Path, damage: Callable[[bytes], bytes]
-) -> None:
-    path = segment_path(tmp_path, 1)
-    path.write_bytes(line(1) + damage(line(2)) + line(3))
-    first, damaged, last = read(path)
-    assert isinstance(first, JournalRecord)
-    assert isinstance(last, JournalRecord)
-    assert isinstance(damaged, DamagedLine)
-    assert damaged.reason.startswith("damaged")
-    assert damaged.content == damage(line(2))
-    assert (damaged.offset, damaged.end) == (first.end, last.offset)

@@ -29,6 +29,8 @@ VARIABLES: list[tuple[str, tuple[str, ...], str, object]] = [
     ("port", ("GEX_PORT", "PORT"), "9000", 9000),
     ("dagster_port", ("GEX_DAGSTER_PORT",), "3001", 3001),
     ("timeout_keep_alive", ("GEX_TIMEOUT_KEEP_ALIVE",), "5", 5),
+    ("timeout_request", ("GEX_TIMEOUT_REQUEST",), "5", 5),
+    ("trusted_proxies", ("GEX_TRUSTED_PROXIES",), "127.0.0.1, 10.0.0.0/8", ("127.0.0.1", "10.0.0.0/8")),
     ("cors_origins", ("GEX_CORS_ORIGINS", "CORS_ORIGINS"), "https://a.b, https://c.d,", ("https://a.b", "https://c.d")),
     ("api_key", ("GEX_API_KEY",), SECRET, SecretStr(SECRET)),
     ("allow_unauthenticated", ("GEX_ALLOW_UNAUTHENTICATED",), "1", True),
@@ -49,9 +51,13 @@ VARIABLES: list[tuple[str, tuple[str, ...], str, object]] = [
     ("backup_keep", ("GEX_BACKUP_KEEP",), "3", 3),
     ("backup_keep_days", ("GEX_BACKUP_KEEP_DAYS",), "0", 0.0),
     ("notify_urls", ("GEX_NOTIFY_URLS",), f"slack://{SECRET}, ntfy://x", (SecretStr(f"slack://{SECRET}"), SecretStr("ntfy://x"))),
+    ("silent_feed_minutes", ("GEX_SILENT_FEED_MINUTES",), "0.5", 0.5),
+    ("backlog_minutes", ("GEX_BACKLOG_MINUTES",), "15", 15.0),
+    ("disk_low_gb", ("GEX_DISK_LOW_GB",), "20", 20.0),
     ("dagster_home", ("DAGSTER_HOME",), "/srv/dagster", Path("/srv/dagster")),
 ]  # fmt: skip
 SSL = {"ssl_certfile": ("GEX_SSL_CERTFILE",), "ssl_keyfile": ("GEX_SSL_KEYFILE",)}
+POLLING = {"poll_feeds": ("GEX_POLL_FEEDS",)}  # tested with the poller
 EACH_NAME = [(setting, name, text, value) for setting, names, text, value in VARIABLES for name in names]
 
 
@@ -76,7 +82,7 @@ def the_error(**flags: Any) -> str:
 
 
 def test_every_setting_is_tested_here_under_every_name() -> None:
-    assert {setting: names for setting, names, _, _ in VARIABLES} | SSL == variable_names()
+    assert {setting: names for setting, names, _, _ in VARIABLES} | SSL | POLLING == variable_names()
 
 
 def test_the_defaults_are_loopback_and_need_no_variable() -> None:
@@ -179,6 +185,8 @@ def test_a_flag_that_was_not_given_changes_nothing(monkeypatch: pytest.MonkeyPat
         ("GEX_FEEDS", "NQ_NDX"),
         ("GEX_FEEDS", "SPX:gex_zero,../x:gex_zero"),
         ("GEXBOT_AUTH_SCHEME", "Digest"),
+        ("GEX_TIMEOUT_REQUEST", "0"),
+        ("GEX_TRUSTED_PROXIES", "proxy.example"),
     ],
 )
 def test_a_wrong_value_ends_in_one_line_that_names_it(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,14 +9,16 @@ import sys
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from gex_pipeline.errors import GexError
 from gex_pipeline.logs import configure_logging
 from gex_pipeline.settings import Settings, SettingsError, load_settings, require_writable
-from webhook_gateway.app import create_app
+from webhook_gateway.app import captures_first, create_app
+from webhook_gateway.connections import connection_protocol
+from webhook_gateway.draining import DrainingServer
 
-GRACE_SECONDS = 10
+GRACE_SECONDS = 9
 BACKLOG = 2048
 
 logger = logging.getLogger("webhook_gateway")
@@ -83,17 +85,20 @@ def listen(settings: Settings) -> socket.socket:
 
 def serve(settings: Settings, listener: socket.socket) -> None:
     """Serve on a listening socket until a signal; requests under way are answered before it returns."""
-    app = create_app(settings)
     scheme = "https" if settings.ssl_certfile else "http"
     host, port = listener.getsockname()[:2]
+    own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    app = create_app(settings, url=f"{scheme}://{f'[{own}]' if ':' in own else own}:{port}")
     logger.info("captures go to %s; listening on %s://%s:%d", settings.journal_dir, scheme, host, port)
-    run_server(app, settings, listener)
+    run_server(captures_first(app), settings, listener)
 
 
-def run_server(app: FastAPI, settings: Settings, listener: socket.socket) -> None:
+def run_server(app: ASGIApp, settings: Settings, listener: socket.socket) -> None:
     """Run the web server for an application until a signal."""
     config = uvicorn.Config(
         app,
+        http=connection_protocol(settings),
+        ws="none",
         log_config=None,
         access_log=False,
         timeout_keep_alive=settings.timeout_keep_alive,
@@ -101,11 +106,13 @@ def run_server(app: FastAPI, settings: Settings, listener: socket.socket) -> Non
         ssl_certfile=settings.ssl_certfile,
         ssl_keyfile=settings.ssl_keyfile,
         server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
     )
     # The server raises the signal again when it is done; this end is a clean one.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    uvicorn.Server(config).run(sockets=[listener])
+    DrainingServer(config).run(sockets=[listener])
 
 
 def parser() -> argparse.ArgumentParser:

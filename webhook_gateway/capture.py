@@ -1,5 +1,7 @@
 """The three routes that take data in: check, append to the journal, answer."""
 
+from contextlib import suppress
+
 import msgspec
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
@@ -7,12 +9,13 @@ from fastapi.responses import Response
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.errors import JournalUnavailableError, RecordError
 from gex_pipeline.feeds import request_id
-from gex_pipeline.formats.gexbot import parse_snapshot
-from gex_pipeline.formats.unusual_whales import parse_message
+from gex_pipeline.formats.plain_snapshot import check_snapshot
+from gex_pipeline.formats.unusual_whales import parse_message, snapshot_payload
 from gex_pipeline.journal import Kind, encode_record
 from webhook_gateway import openapi
 from webhook_gateway.announcements import read_announcement
 from webhook_gateway.bodies import describe, json_response, read_body
+from webhook_gateway.latest import Held
 from webhook_gateway.state import Gateway, gateway_of
 
 RETRY_AFTER_SECONDS = "5"
@@ -27,13 +30,12 @@ async def capture_snapshot(request: Request) -> Response:
     gateway.rate_limits.check(request)
     body = await read_body(request)
     try:
-        snapshot = parse_snapshot(body)
-        if snapshot.ticker is None:
-            raise RecordError.of("ticker", "nothing", "a ticker such as SPX or NQ_NDX")
+        feed, timestamp_ms = check_snapshot(body)
     except RecordError as error:
         raise _refused(error) from error
-    await _keep(gateway, "gex", body)
-    return json_response({"status": "ok", "ticker": snapshot.ticker}, 202)
+    received_at_ms = await _keep(gateway, "gex", body)
+    gateway.latest.offer(feed, Held(timestamp_ms, received_at_ms, "live", body))
+    return json_response({"status": "ok", "ticker": feed.ticker}, 202)
 
 
 @router.post("/uw", openapi_extra=openapi.MESSAGE_BODY, responses=openapi.capture_answers(200))
@@ -48,7 +50,11 @@ async def capture_message(request: Request) -> Response:
         raise _refused(error) from error
     if message.is_control:
         return json_response({"status": "received", "message": "control message, nothing to store"})
-    await _keep(gateway, "uw", body)
+    received_at_ms = await _keep(gateway, "uw", body)
+    with suppress(RecordError):  # the message is kept whatever it carries
+        if (snapshot := snapshot_payload(message)) is not None:
+            feed, timestamp_ms = check_snapshot(snapshot)
+            gateway.latest.offer(feed, Held(timestamp_ms, received_at_ms, "uw", snapshot))
     return json_response({"status": "received", "message": f"stored for {message.topic}"})
 
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from gex_pipeline.formats.gexbot import NUMBER_COLUMNS, WHOLE_COLUMNS
+
 SNAPSHOT_EXAMPLE: dict[str, Any] = {
     "timestamp": 1777492800,
     "ticker": "SPX",
@@ -204,6 +206,36 @@ _LINE = {
         "run_id": {"type": ["string", "null"]},
     },
 }
+_LATEST = {
+    "type": "object",
+    "description": "Fields that have no column are in `extra`, as they were sent.",
+    "required": ["ticker", "endpoint", "timestamp", "received_at", "source", "strikes"],
+    "properties": {
+        "ticker": {"type": "string"},
+        "endpoint": {"type": "string"},
+        "timestamp": {"type": "integer", "description": "epoch milliseconds UTC"},
+        "received_at": {"type": "integer", "description": "when it came, epoch milliseconds UTC"},
+        "source": {"enum": ["live", "uw"]},
+        **{name: {"type": ["integer" if name in WHOLE_COLUMNS else "number", "null"]} for name in NUMBER_COLUMNS},
+        "max_priors": {},
+        "max_change": {},
+        "extra": {"type": ["object", "null"]},
+        "strikes": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["strike", "gamma", "oi_gamma", "vanna", "priors"],
+                "properties": {
+                    "strike": {"type": "number"},
+                    "gamma": {"type": ["number", "null"]},
+                    "oi_gamma": {"type": ["number", "null"]},
+                    "vanna": {"type": ["number", "null"]},
+                    "priors": {"type": ["array", "null"], "items": {"type": ["number", "null"]}},
+                },
+            },
+        },
+    },
+}
 
 
 def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -214,7 +246,7 @@ def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     texts = {
         400: "something in the request is wrong; nothing was kept",
         401: "the API key is missing or wrong",
-        404: "there is no such request",
+        404: "there is no such thing",
         413: "the body is too large",
         415: "the body is not JSON by its type",
         429: "too many requests from this client (GEX_RATE_LIMIT_*); again after Retry-After seconds",
@@ -248,3 +280,9 @@ def queue_answers() -> dict[int | str, dict[str, Any]]:
 def lineage_answers() -> dict[int | str, dict[str, Any]]:
     """Describe the answers of `GET /lineage`."""
     return {200: _answer("the newest first", {"type": "array", "items": _LINE}), **_refusals(400, 401, 503)}
+
+
+def latest_answers() -> dict[int | str, dict[str, Any]]:
+    """Describe the answers of `GET /gex/latest`."""
+    schema = {"type": "array", "items": _LATEST}
+    return {200: _answer("by ticker and endpoint", schema), **_refusals(400, 401, 404)}

@@ -29,9 +29,12 @@ class RateLimits:
         Raises:
             HTTPException: 429 with Retry-After when its client has had its share.
         """
-        limit = self._limits.get(request.url.path)
+        path = request.scope["path"]
+        limit = self._limits.get(path)
+        if limit is None:
+            return
         client = request.client.host if request.client else ""
-        if limit is not None and not self._counter.hit(limit, request.url.path, client):
+        if not self._counter.hit(limit, path, client):
             raise _too_many(limit.get_expiry(), str(limit))
 
 

@@ -1,4 +1,4 @@
-"""What the routes share: the settings, the journal, the loader process, the requests taken since the start."""
+"""What the routes share: the settings, the journal, the children, the requests taken since the start."""
 
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -6,8 +6,9 @@ from typing import Any, cast
 from fastapi import Request
 
 from gex_pipeline.settings import Settings
+from webhook_gateway.child_process import ChildProcess
 from webhook_gateway.journal_writer import JournalWriter
-from webhook_gateway.loader_process import LoaderProcess
+from webhook_gateway.latest import LatestSnapshots
 from webhook_gateway.rate_limits import RateLimits
 
 
@@ -16,13 +17,17 @@ class Gateway:
     """One running gateway.
 
     Attributes:
+        poller: asks GexBot; None when no feed is polled.
+        latest: the newest snapshot of each feed.
         accepted: history requests by id as they were answered, for the moment until the loader has stored them.
     """
 
     settings: Settings
     journal: JournalWriter
-    loader: LoaderProcess
+    loader: ChildProcess
+    poller: ChildProcess | None
     rate_limits: RateLimits
+    latest: LatestSnapshots = field(default_factory=LatestSnapshots)
     accepted: dict[int, dict[str, Any]] = field(default_factory=dict)
 
 

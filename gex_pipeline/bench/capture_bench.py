@@ -1,49 +1,45 @@
-"""Captures: the whole gateway with its loader over loopback, beside a route that does nothing on the same server."""
+"""Captures: the whole gateway with its loader over loopback, beside what does nothing and what does it plainly."""
 
-import socket
 import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-
-import requests
 
 from gex_pipeline.bench.load import LoadRun
-from gex_pipeline.bench.turns import (
-    BenchmarkError,
-    Tell,
-    clean_environment,
-    in_fresh_process,
-    scratch_folder,
-    take_turns,
-)
+from gex_pipeline.bench.servers import GATEWAY, NOOP, PER_REQUEST, running
+from gex_pipeline.bench.turns import BenchmarkError, Tell, in_fresh_process, scratch_folder, take_turns
 
 CLIENTS = 10
-START_SECONDS = 60.0
-GATEWAY, NOOP = "gateway", "no-op route"
-_MODULES = {GATEWAY: "webhook_gateway", NOOP: "gex_pipeline.bench.noop_route"}
+OURS, NOTHING, PLAIN = "gateway", "no-op route", "a connection for each request"
+_MODULES = {OURS: GATEWAY, NOTHING: NOOP, PLAIN: PER_REQUEST}
+
+
+@dataclass(frozen=True)
+class CaptureRun:
+    """What the clients saw of one server, and the processor seconds it used for 1,000 requests."""
+
+    load: LoadRun
+    cpu_seconds: float
 
 
 @dataclass(frozen=True)
 class CaptureComparison:
-    """Medians of both over the rounds."""
+    """Medians of each contender over the rounds, by its name."""
 
-    gateway: LoadRun
-    noop: LoadRun
+    servers: Mapping[str, CaptureRun]
+
+    def ratio(self, other: str) -> float:
+        """Requests per second of the gateway, as a multiple of another's."""
+        return self.servers[OURS].load.requests_per_second / self.servers[other].load.requests_per_second
 
     @property
-    def ratio(self) -> float:
-        """Requests per second of the gateway, as a part of the no-op route's."""
-        return self.gateway.requests_per_second / self.noop.requests_per_second
+    def tail_ratio(self) -> float:
+        """The gateway's p99, as a multiple of the no-op route's."""
+        return self.servers[OURS].load.p99_ms / self.servers[NOTHING].load.p99_ms
 
 
 def compare_captures(*, repeat: int, seconds: float, tell: Tell) -> CaptureComparison:
-    """Load the gateway and the no-op route in turns, each time a server just started on an empty folder.
+    """Load the servers in turns, each just started on an empty folder.
 
     Args:
         repeat: how many rounds, at least 1.
@@ -55,54 +51,29 @@ def compare_captures(*, repeat: int, seconds: float, tell: Tell) -> CaptureCompa
     """
     contenders = {name: partial(_load, module, seconds) for name, module in _MODULES.items()}
     runs = take_turns(contenders, repeat, tell)
-    return CaptureComparison(_medians(runs[GATEWAY]), _medians(runs[NOOP]))
+    return CaptureComparison({name: _medians(each) for name, each in runs.items()})
 
 
-def _load(module: str, seconds: float, _turn: int) -> LoadRun:
-    with scratch_folder() as folder, _running(module, folder) as port:
-        return in_fresh_process("load", port, CLIENTS, seconds, cwd=folder, result=LoadRun)
+def _load(module: str, seconds: float, _turn: int) -> CaptureRun:
+    with scratch_folder() as folder, running(module, folder) as server:
+        before = server.cpu_seconds
+        load = in_fresh_process("load", server.port, CLIENTS, seconds, cwd=folder, result=LoadRun)
+        if load.refused:
+            raise BenchmarkError(f"{module} refused {load.refused:,} requests")
+        return CaptureRun(load, (server.cpu_seconds - before) / load.answered * 1000)
 
 
-def _medians(runs: Sequence[LoadRun]) -> LoadRun:
-    return LoadRun(
-        runs[0].body_bytes,
-        statistics.median(run.requests_per_second for run in runs),
-        statistics.median(run.p50_ms for run in runs),
-        statistics.median(run.p95_ms for run in runs),
-        statistics.median(run.p99_ms for run in runs),
+def _medians(runs: Sequence[CaptureRun]) -> CaptureRun:
+    loads = [run.load for run in runs]
+    return CaptureRun(
+        LoadRun(
+            loads[0].body_bytes,
+            sum(load.answered for load in loads),
+            0,
+            statistics.median(load.requests_per_second for load in loads),
+            statistics.median(load.p50_ms for load in loads),
+            statistics.median(load.p95_ms for load in loads),
+            statistics.median(load.p99_ms for load in loads),
+        ),
+        statistics.median(run.cpu_seconds for run in runs),
     )
-
-
-@contextmanager
-def _running(module: str, folder: Path) -> Iterator[int]:
-    """Run a server for the length of a block; yields its port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    command = [sys.executable, "-m", module, "--host", "127.0.0.1", "--port", str(port)]
-    with (folder / "server.log").open("w+b") as log:
-        server = subprocess.Popen(
-            [*command, "--data-dir", str(folder / "data")],
-            cwd=folder,
-            env=clean_environment(),
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            deadline = time.monotonic() + START_SECONDS
-            while not _answers(port):
-                if server.poll() is not None or time.monotonic() > deadline:
-                    log.seek(0)
-                    raise BenchmarkError(f"{module} did not start: {log.read().decode(errors='replace')[-2000:]}")
-                time.sleep(0.05)
-            yield port
-        finally:
-            server.terminate()
-            server.wait()
-
-
-def _answers(port: int) -> bool:
-    try:
-        return requests.get(f"http://127.0.0.1:{port}/ready", timeout=5).ok
-    except requests.ConnectionError:
-        return False

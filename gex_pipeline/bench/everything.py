@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gex_pipeline.bench import floors
-from gex_pipeline.bench.capture_bench import CaptureComparison, compare_captures
+from gex_pipeline.bench.backlog_run import COUNT, BacklogRun, measure_backlog
+from gex_pipeline.bench.capture_bench import NOTHING, PLAIN, CaptureComparison, compare_captures
 from gex_pipeline.bench.growth_bench import GROWN_ROWS, Growth, measure_growth
 from gex_pipeline.bench.import_bench import OWN_YARDSTICK, ImportComparison, compare_imports
 from gex_pipeline.bench.turns import Tell
@@ -20,6 +21,7 @@ class Measured:
     imports: ImportComparison
     growth: Growth
     captures: CaptureComparison
+    backlog: BacklogRun
 
 
 def measure_everything(day: Path, fourfold: Path, tell: Tell) -> Measured:
@@ -32,6 +34,7 @@ def measure_everything(day: Path, fourfold: Path, tell: Tell) -> Measured:
         compare_imports(day, [OWN_YARDSTICK], repeat=ROUNDS, tell=tell),
         measure_growth(day, fourfold, rows=GROWN_ROWS, repeat=ROUNDS, tell=tell),
         compare_captures(repeat=ROUNDS, seconds=CAPTURE_SECONDS, tell=tell),
+        measure_backlog(count=COUNT, repeat=ROUNDS, tell=tell),
     )
 
 
@@ -45,5 +48,9 @@ def ratios(measured: Measured) -> dict[str, float]:
         floors.GROWN_RATIO: growth.grown_ratio,
         floors.FOURFOLD_RATIO: growth.fourfold_ratio,
         floors.FOURFOLD_MEMORY: growth.fourfold.peak_mb,
-        floors.CAPTURE_RATIO: measured.captures.ratio,
+        floors.CAPTURE_RATIO: measured.captures.ratio(NOTHING),
+        floors.CAPTURE_TAIL: measured.captures.tail_ratio,
+        floors.CAPTURE_GAIN: measured.captures.ratio(PLAIN),
+        floors.BACKLOG_SPEED: measured.backlog.per_second,
+        floors.BACKLOG_MEMORY: measured.backlog.peak_mb,
     }

@@ -12,6 +12,10 @@ GROWN_RATIO = "import into a grown database: times as long as into an empty one"
 FOURFOLD_RATIO = "import of a file four times as large: times as long per MB"
 FOURFOLD_MEMORY = "import of a file four times as large: peak MB"
 CAPTURE_RATIO = "capture: requests/s as a part of a no-op route's"
+CAPTURE_TAIL = "capture: p99, times a no-op route's"
+CAPTURE_GAIN = "capture: times as fast as a connection for each request"
+BACKLOG_SPEED = "backlog: snapshots/s loaded after an outage"
+BACKLOG_MEMORY = "backlog: peak MB of the loader"
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,11 @@ BOUNDS = (
     Bound(GROWN_RATIO, "at most", 1.3),
     Bound(FOURFOLD_RATIO, "at most", 1.3),
     Bound(FOURFOLD_MEMORY, "at most", 1_300),
-    Bound(CAPTURE_RATIO, "at least", 0.1),
+    Bound(CAPTURE_RATIO, "at least", 0.25),
+    Bound(CAPTURE_TAIL, "at most", 20),
+    Bound(CAPTURE_GAIN, "at least", 60),
+    Bound(BACKLOG_SPEED, "at least", 1_000),
+    Bound(BACKLOG_MEMORY, "at most", 500),
 )
 
 

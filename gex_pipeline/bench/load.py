@@ -23,7 +23,7 @@ from gex_pipeline.feeds import Feed
 WARM_UP_SECONDS = 1.0
 PATIENCE_SECONDS = 30.0
 SAMPLE = Session(feed=Feed("NQ_NDX", "gex_zero"), date=dt.date(2025, 11, 14), snapshots=1, strikes=100)
-_ACCEPTED = b"HTTP/1.1 202"
+_ACCEPTED, _REFUSED = b"HTTP/1.1 202", b"HTTP/1.1 503"
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,14 @@ class LoadRun:
 
     Attributes:
         body_bytes: of each request.
-        requests_per_second: answered, after the warm-up.
+        answered: requests with an answer, those of the warm-up too.
+        refused: those of them that were to be sent again (503).
+        requests_per_second: accepted, after the warm-up; the delays are theirs.
     """
 
     body_bytes: int
+    answered: int
+    refused: int
     requests_per_second: float
     p50_ms: float
     p95_ms: float
@@ -45,9 +49,10 @@ class LoadRun:
 class _Client(asyncio.Protocol):
     """One connection: the next request goes out when the last one is answered."""
 
-    def __init__(self, requests: Iterator[bytes], seconds: list[tuple[float, float]], ends_at: float) -> None:
+    def __init__(self, requests: Iterator[bytes], accepted: list[tuple[float, float]], ends_at: float) -> None:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._requests, self._seconds, self._ends_at = requests, seconds, ends_at
+        self.refused = 0
+        self._requests, self._accepted, self._ends_at = requests, accepted, ends_at
         self._answer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -59,10 +64,14 @@ class _Client(asyncio.Protocol):
         if not _is_whole(self._answer):
             return
         now = time.perf_counter()
-        self._seconds.append((now, now - self._sent_at))
-        if not self._answer.startswith(_ACCEPTED):
+        if self._answer.startswith(_ACCEPTED):
+            self._accepted.append((now, now - self._sent_at))
+        elif self._answer.startswith(_REFUSED):
+            self.refused += 1
+        else:
             self._fail(self._answer[:300].decode(errors="replace"))
-        elif now < self._ends_at:
+            return
+        if now < self._ends_at:
             self._answer = b""
             self._send()
         else:
@@ -104,25 +113,26 @@ async def post(port: int, clients: int, seconds: float) -> LoadRun:
     """Let the clients post for so long.
 
     Raises:
-        BenchmarkError: an answer other than 202.
+        BenchmarkError: an answer other than 202 and 503, or none.
     """
     loop = asyncio.get_running_loop()
     requests = _requests()
     body_bytes = len(next(requests).partition(b"\r\n\r\n")[2])
-    answered: list[tuple[float, float]] = []
+    accepted: list[tuple[float, float]] = []
     counts_from = time.perf_counter() + WARM_UP_SECONDS
     ends_at = counts_from + seconds
     connections = [
-        await loop.create_connection(lambda: _Client(requests, answered, ends_at), "127.0.0.1", port)
+        await loop.create_connection(lambda: _Client(requests, accepted, ends_at), "127.0.0.1", port)
         for _ in range(clients)
     ]
     async with asyncio.timeout(WARM_UP_SECONDS + seconds + PATIENCE_SECONDS):
         await asyncio.gather(*(client.ended for _, client in connections))
-    counted = [took for at, took in answered if counts_from <= at < ends_at]
+    counted = [took for at, took in accepted if counts_from <= at < ends_at]
     if not counted:
-        raise BenchmarkError(f"nothing was answered within {seconds:g} s")
+        raise BenchmarkError(f"nothing was accepted within {seconds:g} s")
     p50, p95, p99 = (float(value) * 1000 for value in np.percentile(counted, (50, 95, 99)))
-    return LoadRun(body_bytes, len(counted) / seconds, p50, p95, p99)
+    refused = sum(client.refused for _, client in connections)
+    return LoadRun(body_bytes, len(accepted) + refused, refused, len(counted) / seconds, p50, p95, p99)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,19 @@
 """What was measured, as tables for a person."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
-from gex_pipeline.bench.capture_bench import CLIENTS, GATEWAY, NOOP, CaptureComparison
+from gex_pipeline.bench.backlog_run import BacklogRun
+from gex_pipeline.bench.capture_bench import CLIENTS, CaptureComparison
+from gex_pipeline.bench.capture_bench import OURS as GATEWAY
+from gex_pipeline.bench.crowd_bench import CrowdRun
 from gex_pipeline.bench.floors import Judged
 from gex_pipeline.bench.growth_bench import EMPTY, FOURFOLD, GROWN, Growth
 from gex_pipeline.bench.import_bench import OURS, ImportComparison
+from gex_pipeline.bench.load import LoadRun
 from gex_pipeline.bench.runs import ImportFigures
+from gex_pipeline.bench.session_bench import SessionRun
 
 
 def import_tables(compared: ImportComparison) -> list[Table]:
@@ -44,11 +49,38 @@ def growth_table(growth: Growth) -> Table:
 
 def capture_table(compared: CaptureComparison) -> Table:
     """Return how fast captures are answered."""
-    title = f"Captures: {CLIENTS} clients, bodies of {compared.gateway.body_bytes:,} bytes"
-    table = _table(title, "server", "requests/s", "p50 ms", "p95 ms", "p99 ms", "ratio")
-    for name, run, ratio in ((GATEWAY, compared.gateway, compared.ratio), (NOOP, compared.noop, 1.0)):
-        delays = (f"{value:.2f}" for value in (run.p50_ms, run.p95_ms, run.p99_ms))
-        table.add_row(name, f"{run.requests_per_second:,.0f}", *delays, f"{ratio:.2f}")
+    title = f"Captures: {CLIENTS} clients, bodies of {compared.servers[GATEWAY].load.body_bytes:,} bytes"
+    table = _table(title, "server", "requests/s", "p50 ms", "p95 ms", "p99 ms", "CPU s per 1,000", "gateway / it")
+    for name, run in compared.servers.items():
+        table.add_row(name, *_load_figures(run.load), f"{run.cpu_seconds:.3f}", f"{compared.ratio(name):.2f}")
+    return table
+
+
+def session_table(run: SessionRun) -> Table:
+    """Return what a live session's clients saw, and when its rows could be queried."""
+    title = f"A live session: {run.load.sent:,} captures, {run.imports} imports and {run.backups} backups meanwhile"
+    table = _table(title, "from", "p50 ms", "p95 ms", "p99 ms", "slowest ms", "failed")
+    load = run.load
+    delays = (f"{value:,.1f}" for value in (load.p50_ms, load.p95_ms, load.p99_ms, load.slowest_ms))
+    table.add_row("request due to answer", *delays, f"{load.failed:,}")
+    waits = (f"{seconds * 1000:,.0f}" for seconds in (run.queryable_p50_seconds, run.queryable_p95_seconds))
+    table.add_row("answer to row in DuckDB", *waits, "", "", "")
+    return table
+
+
+def crowd_table(phases: Mapping[str, CrowdRun]) -> Table:
+    """Return how the gateway bears a crowd and a backlog."""
+    table = _table("Strain", "phase", "requests/s", "p50 ms", "p95 ms", "p99 ms", "answered", "refused", "peak MB")
+    for phase, run in phases.items():
+        counts = (f"{run.load.answered:,}", f"{run.load.refused:,}")
+        table.add_row(phase, *_load_figures(run.load), *counts, f"{run.peak_mb:,.0f}")
+    return table
+
+
+def backlog_table(run: BacklogRun) -> Table:
+    """Return how fast a backlog is loaded."""
+    table = _table("Backlog: snapshots of 100 strikes", "snapshots", "seconds", "snapshots/s", "peak MB")
+    table.add_row(f"{run.snapshots:,}", f"{run.seconds:.2f}", f"{run.per_second:,.0f}", f"{run.peak_mb:,.0f}")
     return table
 
 
@@ -60,6 +92,11 @@ def verdict_table(judged: Sequence[Judged]) -> Table:
         limit = f"{each.bound.kind} {each.bound.limit:,.5g}"
         table.add_row(each.bound.benchmark, f"{each.measured:,.4g}", limit, f"[{colour}]{each.word}[/]")
     return table
+
+
+def _load_figures(load: LoadRun) -> list[str]:
+    delays = (f"{value:.2f}" for value in (load.p50_ms, load.p95_ms, load.p99_ms))
+    return [f"{load.requests_per_second:,.0f}", *delays]
 
 
 def _speed(compared: ImportComparison, figures: ImportFigures) -> list[str]:

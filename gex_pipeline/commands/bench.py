@@ -56,12 +56,50 @@ def bench_capture(
     repeat: Repeat = 3,
     seconds: Annotated[float, typer.Option(min=0.1, help="Of load in each run.")] = 10,
 ) -> None:
-    """Post snapshots to the whole gateway, and to a route that does nothing on the same server."""
+    """Post snapshots to the whole gateway, to a route that does nothing, and to one with a connection for each."""
     from gex_pipeline.bench.capture_bench import compare_captures
     from gex_pipeline.bench.tables import capture_table
 
     with _shown() as (console, tell):
         console.print(capture_table(compare_captures(repeat=repeat, seconds=seconds, tell=tell)))
+
+
+@bench_app.command("session")
+def bench_session(
+    seconds: Annotated[float, typer.Option(min=1, help="Of load.")] = 300,
+) -> None:
+    """Post 120 snapshots a second as a session does, with an import and a backup every 15 seconds."""
+    from gex_pipeline.bench.session_bench import run_session
+    from gex_pipeline.bench.tables import session_table
+
+    with _shown() as (console, tell), _day_file(None, tell) as day:
+        console.print(session_table(run_session(day, seconds=seconds, tell=tell)))
+
+
+@bench_app.command("crowd")
+def bench_crowd(
+    seconds: Annotated[float, typer.Option(min=0.1, help="Of load in each phase.")] = 10,
+    backlog: Annotated[int | None, typer.Option(min=1, help="Captures that nobody loads (an hour's).")] = None,
+) -> None:
+    """Let 200 clients at the gateway, and let an hour's captures pile up beside a broken database."""
+    from gex_pipeline.bench.crowd_bench import HOUR_CAPTURES, measure_crowd
+    from gex_pipeline.bench.tables import crowd_table
+
+    with _shown() as (console, tell):
+        console.print(crowd_table(measure_crowd(seconds=seconds, backlog=backlog or HOUR_CAPTURES, tell=tell)))
+
+
+@bench_app.command("backlog")
+def bench_backlog(
+    snapshots: Annotated[int | None, typer.Option(min=1, help="That wait to be loaded (20,000).")] = None,
+    repeat: Repeat = 3,
+) -> None:
+    """Load the snapshots that the gateway took while nobody loaded, as after an outage."""
+    from gex_pipeline.bench.backlog_run import COUNT, measure_backlog
+    from gex_pipeline.bench.tables import backlog_table
+
+    with _shown() as (console, tell):
+        console.print(backlog_table(measure_backlog(count=snapshots or COUNT, repeat=repeat, tell=tell)))
 
 
 @bench_app.command("all")
@@ -77,6 +115,7 @@ def bench_all() -> None:
             console.print(table)
         console.print(tables.growth_table(measured.growth))
         console.print(tables.capture_table(measured.captures))
+        console.print(tables.backlog_table(measured.backlog))
         judged, status = judge(ratios(measured))
         console.print(tables.verdict_table(judged))
     raise typer.Exit(status)

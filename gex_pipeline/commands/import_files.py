@@ -32,7 +32,7 @@ def import_paths(
     from gex_pipeline.dagster_home import dagster_instance
     from gex_pipeline.history.bulk import Outcome, import_files
     from gex_pipeline.history.candidates import find_candidates
-    from gex_pipeline.history.reporting import add_feeds, finished_files, recorded_run, report_day
+    from gex_pipeline.history.reporting import IMPORT, add_feeds, finished_files, recorded_run, report_day
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings = load_settings(data_dir=data_dir)
@@ -47,12 +47,12 @@ def import_paths(
         workers = max(1, (os.cpu_count() or 1) - 1)
         try:
             with (
-                recorded_run(instance) as run_id,
-                closing(import_files(settings, candidates, finished, run_id=run_id, workers=workers)) as outcomes,
+                recorded_run(instance, IMPORT) as run,
+                closing(import_files(settings, candidates, finished, run_id=run.run_id, workers=workers)) as outcomes,
             ):
                 for outcome in outcomes:
                     if outcome.day is not None:
-                        report_day(instance, run_id, outcome.day)
+                        report_day(instance, run, outcome.day)
                     counts[outcome.status] += 1
                     tell(outcome)
         except KeyboardInterrupt:

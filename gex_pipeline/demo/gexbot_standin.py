@@ -1,4 +1,4 @@
-"""A GexBot stand-in: its history API and the host of its signed files, over real HTTP on loopback.
+"""A GexBot stand-in: its live and history APIs and the host of its signed files, over real HTTP on loopback.
 
 As a program: `python -m gex_pipeline.demo.gexbot_standin --directory DIR --port 0` prints its base URL on one line
 and serves until SIGTERM or SIGINT.
@@ -16,9 +16,9 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -32,11 +32,14 @@ from gex_pipeline.feeds import normalise_ticker
 _HISTORY_PATH = re.compile(
     r"/v2/hist/(?P<ticker>[^/]+)/(?P<package>[a-z]+)/(?P<category>[a-z0-9_]+)/(?P<date>\d{4}-\d{2}-\d{2})"
 )
+_LIVE_PATH = re.compile(r"/v2/(?P<ticker>[^/]+)/classic/(?P<category>[a-z0-9_]+)")
 _FILES_PATH = "/files/"
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _PIECE_BYTES = 64 * 1024
 # GexBot says the same to those who may not have a file and to those who ask too often.
 _FORBIDDEN = "Forbidden: not entitled to this data"
+# A request may take a little longer than the one before it.
+_LIVE_INTERVAL_SECONDS = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,15 @@ class Behaviour:
     ranges: bool = True
     redirect_to: str | None = None
     chunked: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveAnswer:
+    """One answer of the live API."""
+
+    body: bytes = b"{}"
+    status: int = HTTPStatus.OK
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,6 +114,8 @@ class GexBotStandIn:
     Attributes:
         requests: every answered request, in the order of their answers.
         not_entitled: tickers (upper case) whose history is answered 403; may be changed at any time.
+        live: by feed, such as `SPX:gex_zero`, the live API's answers in turn; the last one is given again and
+            again, as GexBot does after hours. May be changed at any time; other feeds are answered 404.
     """
 
     def __init__(
@@ -113,13 +127,16 @@ class GexBotStandIn:
             directory: only files inside it are ever served.
             api_key: what `Authorization: Bearer` or `Basic` must carry on the history API.
             port: 0 takes a free one.
-            rate_limit: answer 403 to history requests less than a second after the last accepted one.
+            rate_limit: answer 403 to history requests less than a second after the last accepted one, and 429 to
+                live requests less than a second after the last one for the same feed.
         """
         self.directory = directory.resolve()
         self.api_key = api_key
         self.rate_limit = rate_limit
         self.requests: list[RecordedRequest] = []
         self.not_entitled: set[str] = set()
+        self.live: dict[str, list[LiveAnswer]] = {}
+        self._asked_seconds: dict[str, float] = {}
         self._signatures: defaultdict[str, set[str]] = defaultdict(set)
         self._plans: defaultdict[str, _Plan] = defaultdict(lambda: _Plan(Behaviour()))
         self._next_turn_seconds = 0.0
@@ -183,6 +200,19 @@ class GexBotStandIn:
             self._next_turn_seconds = now + 1
             return True
 
+    def live_answer(self, feed: str) -> LiveAnswer:
+        """The answer to the next live request for a feed."""
+        with self._turn:
+            now = time.monotonic()
+            too_soon = now < self._asked_seconds.get(feed, 0.0) + _LIVE_INTERVAL_SECONDS
+            self._asked_seconds[feed] = now
+            if self.rate_limit and too_soon:
+                return LiveAnswer(body=b'{"error": "Too many requests"}', status=HTTPStatus.TOO_MANY_REQUESTS)
+            answers = self.live.get(feed)
+            if not answers:
+                return LiveAnswer(body=b'{"error": "no such ticker or category"}', status=HTTPStatus.NOT_FOUND)
+            return answers.pop(0) if len(answers) > 1 else answers[0]
+
     def find_file(self, name: str) -> Path | None:
         """The file of that name; None when there is none or it lies outside the directory."""
         path = (self.directory / name).resolve()
@@ -231,13 +261,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._get_file(unquote(url.path.removeprefix(_FILES_PATH)), query.get("sig", [""])[0])
         elif found := _HISTORY_PATH.fullmatch(url.path):
             self._get_history(found, redirect="noredirect" not in query)
+        elif found := _LIVE_PATH.fullmatch(url.path):
+            self._get_live(f"{unquote(found['ticker'])}:{found['category']}")
         else:
             self._answer_error(HTTPStatus.NOT_FOUND, f"no such path: {url.path}")
 
     def _get_history(self, found: re.Match[str], *, redirect: bool) -> None:
         stand_in = self.server.stand_in
-        if self.headers["Authorization"] not in {f"Bearer {stand_in.api_key}", f"Basic {stand_in.api_key}"}:
-            self._answer_error(HTTPStatus.UNAUTHORIZED, "a valid API key is needed")
+        if not self._has_key():
             return
         try:
             ticker = normalise_ticker(unquote(found["ticker"]))
@@ -255,6 +286,22 @@ class _Handler(BaseHTTPRequestHandler):
             self._redirect(stand_in.signed_url(name))
         else:
             self._answer_json(HTTPStatus.OK, {"url": stand_in.signed_url(name)})
+
+    def _get_live(self, feed: str) -> None:
+        if not self._has_key():
+            return
+        answer = self.server.stand_in.live_answer(feed)
+        headers = {"Content-Type": "application/json", **answer.headers}
+        self._start(answer.status, headers, length=len(answer.body))
+        self.wfile.write(answer.body)
+
+    def _has_key(self) -> bool:
+        """Tell whether the request carries the key; answer it when it does not."""
+        key = self.server.stand_in.api_key
+        if self.headers["Authorization"] in {f"Bearer {key}", f"Basic {key}"}:
+            return True
+        self._answer_error(HTTPStatus.UNAUTHORIZED, "a valid API key is needed")
+        return False
 
     def _get_file(self, name: str, signature: str) -> None:
         stand_in = self.server.stand_in

@@ -49,7 +49,7 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _anything = msgspec.json.Decoder()
 _parser = simdjson.Parser()
 _NUMERAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_NUMERAL_BYTES = b"0123456789.eE+- \t\r\n"
+NUMERAL_BYTES = b"0123456789.eE+- \t\r\n"
 _EARLIEST_MS = 946_684_800_000  # 2000-01-01 UTC
 _LATEST_MS = 4_102_444_800_000  # 2100-01-01 UTC
 _SECONDS_BELOW = 100_000_000_000
@@ -196,11 +196,11 @@ def parse_vendor_ladders(ladders: Sequence[Json]) -> tuple[Strikes, npt.NDArray[
         another shape.
     """
     text = b"[" + b",".join(ladders) + b"]"
-    skeleton = text.translate(None, _NUMERAL_BYTES)
+    skeleton = text.translate(None, NUMERAL_BYTES)
     # Between two ladders stands "]]],[["; of the 12n + 1 characters of a ladder of n strikes 12n - 4 are left.
     pieces = (b"]]]," + skeleton[1:-1] + b",[[").split(b"]]],[[")[1:-1]
     sizes = [(len(piece) + 4) // 12 for piece in pieces]
-    if 0 in sizes or skeleton != b"[" + b",".join(map(_vendor_skeleton, sizes)) + b"]":
+    if 0 in sizes or skeleton != b"[" + b",".join(map(vendor_skeleton, sizes)) + b"]":
         return None
     values = _flat_numbers(text)
     count = sum(sizes)
@@ -211,7 +211,7 @@ def parse_vendor_ladders(ladders: Sequence[Json]) -> tuple[Strikes, npt.NDArray[
 
 
 @lru_cache(maxsize=1024)
-def _vendor_skeleton(count: int) -> bytes:
+def vendor_skeleton(count: int) -> bytes:
     """Return what is left of `count` strikes `[k, vol, oi, [5 priors]]` when numerals and blanks are removed."""
     return b"[" + b",".join([b"[,,,[,,,,]]"] * count) + b"]"
 

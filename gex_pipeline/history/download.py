@@ -1,8 +1,5 @@
 """Fetching a history file: streamed, resumable, bounded, and only ever from hosts on the allow list."""
 
-import ipaddress
-import logging
-import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,16 +9,14 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 from filelock import FileLock
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
 from gex_pipeline.errors import DiskFullError, DownloadInterruptedError, PermanentError, SourceUnavailableError
 from gex_pipeline.formats.history_file import is_gzip
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.hosts import is_allowed_host
-from gex_pipeline.settings import LOOPBACK_HOSTS, Settings
+from gex_pipeline.outgoing import guarded_session, shown
+from gex_pipeline.settings import Settings
 from gex_pipeline.storage.disk import disk_errors
 from gex_pipeline.storage.files import keep_aside, link_or_copy, sha256_of, sync, write_whole
 
@@ -31,9 +26,6 @@ CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 API_PAUSE_SECONDS = 1.0
 CHUNK_BYTES = 1 << 20
-
-# Its warnings and debug messages hold whole URLs, signatures included.
-logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 Progress = Callable[[int, int | None], None]
 
@@ -127,7 +119,7 @@ def download(settings: Settings, partition: Partition, url: str, progress: Progr
     partial = target.with_name(f"{target.name}.part")
     partial.parent.mkdir(parents=True, exist_ok=True)
     # Two runs of one partition take turns; the second then finds the finished file of the first.
-    with FileLock(partial.with_suffix(".lock")), _session() as session:
+    with FileLock(partial.with_suffix(".lock")), guarded_session() as session:
         try:
             with disk_errors(partial.parent):
                 _fetch(session, settings.history_hosts, url, partial, progress)
@@ -155,7 +147,7 @@ def ask_api(settings: Settings, partition: Partition) -> str:
     url = f"{base}/hist/{feed.ticker}/classic/{feed.endpoint}/{partition.date.isoformat()}?noredirect"
     headers = {"Authorization": f"{settings.gexbot_auth_scheme} {settings.gexbot_api_key.get_secret_value()}"}
     settings.source_dir.mkdir(parents=True, exist_ok=True)
-    with FileLock(settings.source_dir / ".api.lock"), _session() as session:
+    with FileLock(settings.source_dir / ".api.lock"), guarded_session() as session:
         try:
             timeout = (CONNECT_SECONDS, READ_SECONDS)
             with session.get(url, headers=headers, timeout=timeout, allow_redirects=False) as answer:
@@ -164,7 +156,7 @@ def ask_api(settings: Settings, partition: Partition) -> str:
         except (requests.RequestException, HTTPError, TimeoutError) as error:
             raise _interrupted(error, url) from None
         except (ValueError, KeyError, TypeError) as error:
-            raise DownloadInterruptedError(f"{_shown(url)} did not answer with a url") from error
+            raise DownloadInterruptedError(f"{shown(url)} did not answer with a url") from error
         finally:
             time.sleep(API_PAUSE_SECONDS)
     return str(signed)
@@ -182,14 +174,14 @@ def _fetch(session: requests.Session, hosts: tuple[str, ...], url: str, partial:
         resumed = answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
         if answer.status_code == 416 and have:
             partial.unlink()
-            raise DownloadInterruptedError(f"{_shown(url)} is not the file it was; starting over")
+            raise DownloadInterruptedError(f"{shown(url)} is not the file it was; starting over")
         if not resumed:
             _refuse_status(answer.status_code, url)
             have = 0
         length = answer.headers.get("Content-Length", "")
         total = have + int(length) if length.isdigit() else None
         if (total or 0) > MAX_DOWNLOAD_BYTES:
-            raise PermanentError(f"{_shown(url)} has {total:,} bytes, more than the {MAX_DOWNLOAD_BYTES:,} allowed")
+            raise PermanentError(f"{shown(url)} has {total:,} bytes, more than the {MAX_DOWNLOAD_BYTES:,} allowed")
         if not resumed:
             # In this order, so that the mark of one file never stands beside bytes of another.
             mark.unlink(missing_ok=True)
@@ -202,10 +194,10 @@ def _fetch(session: requests.Session, hosts: tuple[str, ...], url: str, partial:
                 have += len(chunk)
                 if have > MAX_DOWNLOAD_BYTES:
                     partial.unlink()
-                    raise PermanentError(f"{_shown(url)} is larger than the {MAX_DOWNLOAD_BYTES:,} bytes allowed")
+                    raise PermanentError(f"{shown(url)} is larger than the {MAX_DOWNLOAD_BYTES:,} bytes allowed")
                 progress(have, total)
     if total is not None and have != total:
-        raise DownloadInterruptedError(f"{_shown(url)} ended after {have:,} of {total:,} bytes")
+        raise DownloadInterruptedError(f"{shown(url)} ended after {have:,} of {total:,} bytes")
 
 
 def _follow(
@@ -218,7 +210,7 @@ def _follow(
         except ValueError as error:
             raise PermanentError("the history host redirects to something that is not a URL") from error
         if not is_allowed:
-            raise PermanentError(f"{_shown(url)} is on a host that GEX_HISTORY_HOSTS does not allow")
+            raise PermanentError(f"{shown(url)} is on a host that GEX_HISTORY_HOSTS does not allow")
         try:
             answer = session.get(
                 url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False
@@ -234,7 +226,7 @@ def _follow(
             url = urljoin(url, answer.headers["Location"])
             continue
         raise PermanentError("the history host redirects to something that is not a URL")
-    raise PermanentError(f"{_shown(url)} redirects more than {MAX_REDIRECTS} times")
+    raise PermanentError(f"{shown(url)} redirects more than {MAX_REDIRECTS} times")
 
 
 def _finish(settings: Settings, partial: Path, target: Path) -> SourceFile:
@@ -271,70 +263,22 @@ def _candidates(settings: Settings, partition: Partition) -> tuple[Path, Path]:
 
 def _refuse_status(status: int, url: str, *, is_throttled_by_403: bool = False) -> None:
     """Raise what a status other than 200 means."""
-    shown = _shown(url)
+    name = shown(url)
     if status == 200:
         return
     if status in {404, 410}:
-        raise SourceUnavailableError(f"{shown} answered {status}: there is no such file; announce another URL")
+        raise SourceUnavailableError(f"{name} answered {status}: there is no such file; announce another URL")
     if status == 401:
-        raise SourceUnavailableError(f"{shown} answered 401: the key or signature is not accepted")
+        raise SourceUnavailableError(f"{name} answered 401: the key or signature is not accepted")
     if status == 403 and is_throttled_by_403:
-        raise DownloadInterruptedError(f"{shown} answered 403: the account is not entitled, or it is a throttle")
+        raise DownloadInterruptedError(f"{name} answered 403: the account is not entitled, or it is a throttle")
     if status == 403:
-        raise SourceUnavailableError(
-            f"{shown} answered 403: the link has expired; announce the file with a fresh one"
-        )
+        raise SourceUnavailableError(f"{name} answered 403: the link has expired; announce the file with a fresh one")
     if status == 429 or status >= 500:
-        raise DownloadInterruptedError(f"{shown} answered {status}")
-    raise SourceUnavailableError(f"{shown} answered {status}, which is no file")
+        raise DownloadInterruptedError(f"{name} answered {status}")
+    raise SourceUnavailableError(f"{name} answered {status}, which is no file")
 
 
 def _interrupted(error: Exception, url: str) -> DownloadInterruptedError:
     """Say that a transfer failed; a library's own text may hold the whole URL and is left out."""
-    return DownloadInterruptedError(f"{_shown(url)} could not be fetched: {type(error).__name__}")
-
-
-def _shown(url: str) -> str:
-    """Return a URL without its query string and user name."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def _session() -> requests.Session:
-    """Make a session that reads no proxy or netrc settings and checks every address it really connects to."""
-    session = requests.Session()
-    session.trust_env = False
-    adapter = _GuardedAdapter()
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
-
-
-class _GuardedAdapter(HTTPAdapter):
-    """Connects to public addresses only, whatever a name resolves to by then; to loopback only by its own name."""
-
-    def __init__(self) -> None:
-        super().__init__()
-
-        def check(sock: socket.socket, host: str) -> socket.socket:
-            address = ipaddress.ip_address(sock.getpeername()[0])
-            if address.is_global or (address.is_loopback and host.strip("[]") in LOOPBACK_HOSTS):
-                return sock
-            sock.close()
-            raise PermanentError(f"a history host resolves to {address}, which is not a public address")
-
-        class Connection(HTTPConnection):
-            def _new_conn(self) -> socket.socket:
-                return check(super()._new_conn(), self.host)
-
-        class SecureConnection(HTTPSConnection):
-            def _new_conn(self) -> socket.socket:
-                return check(super()._new_conn(), self.host)
-
-        class Pool(HTTPConnectionPool):
-            ConnectionCls = Connection
-
-        class SecurePool(HTTPSConnectionPool):
-            ConnectionCls = SecureConnection
-
-        self.poolmanager.pool_classes_by_scheme = {"http": Pool, "https": SecurePool}
+    return DownloadInterruptedError(f"{shown(url)} could not be fetched: {type(error).__name__}")

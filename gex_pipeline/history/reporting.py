@@ -1,7 +1,7 @@
 """Telling Dagster what was done outside its runs: materializations and verdicts, as a run would record them."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
@@ -9,10 +9,12 @@ from dagster._core.definitions.partitions.utils import get_tags_from_multi_parti
 from dagster._core.events import DagsterEvent, DagsterEventType, StepMaterializationData
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-from gex_pipeline.history.bulk import Day
+from gex_pipeline.history.bulk import Day, Judged
 from gex_pipeline.history.day import TABLES
+from gex_pipeline.history.exporting import Exported
 from gex_pipeline.history.judging import PUBLISHED, STORED
 from gex_pipeline.history.metadata import (
+    Metadata,
     describe_exported,
     describe_file,
     describe_imported,
@@ -21,13 +23,14 @@ from gex_pipeline.history.metadata import (
     severity,
 )
 from gex_pipeline.history.partitions import FEEDS
-from gex_pipeline.history.paths import Partition
+from gex_pipeline.history.paths import Partition, Table
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.lineage import imported_files
 from gex_pipeline.storage.schema import has_table
 
-JOB_NAME = "gex_import"
+IMPORT, EXPORT = "gex_import", "gex_export"
+Described = Sequence[tuple[str, Metadata]]
 
 
 def add_feeds(instance: dg.DagsterInstance, partitions: list[Partition]) -> None:
@@ -71,38 +74,55 @@ def _judged_well(instance: dg.DagsterInstance) -> set[str]:
 
 
 @contextmanager
-def recorded_run(instance: dg.DagsterInstance) -> Iterator[str]:
-    """Give what is done outside Dagster a run of its own there, and yield its id.
+def recorded_run(instance: dg.DagsterInstance, job_name: str) -> Iterator[dg.DagsterRun]:
+    """Give what is done outside Dagster a run of its own there, under this name.
 
     Verdicts need one: Dagster keeps one verdict of a check, partition and run.
     """
-    run = dg.DagsterRun(job_name=JOB_NAME, run_id=str(uuid.uuid4()))
+    run = dg.DagsterRun(job_name=job_name, run_id=str(uuid.uuid4()))
     instance.add_run(run)
-    _report(instance, run.run_id, DagsterEventType.RUN_START, None)
+    _report(instance, run, DagsterEventType.RUN_START, None)
     try:
-        yield run.run_id
+        yield run
     except BaseException as error:
         is_interrupt = isinstance(error, KeyboardInterrupt | GeneratorExit | SystemExit)
         ended = DagsterEventType.RUN_CANCELED if is_interrupt else DagsterEventType.RUN_FAILURE
-        _report(instance, run.run_id, ended, None)
+        _report(instance, run, ended, None)
         raise
-    _report(instance, run.run_id, DagsterEventType.RUN_SUCCESS, None)
+    _report(instance, run, DagsterEventType.RUN_SUCCESS, None)
 
 
-def report_day(instance: dg.DagsterInstance, run_id: str, day: Day) -> None:
+def report_day(instance: dg.DagsterInstance, run: dg.DagsterRun, day: Day) -> None:
     """Record the materializations of a day and the verdicts of its checks, in the order of the steps."""
     partition, staged = day.partition, day.staged
-    key = dg.MultiPartitionKey({"date": partition.date.isoformat(), "feed": partition.feed.key})
-    tags = get_tags_from_multi_partition_key(key)
     described = [("history_file", describe_file(staged.source, "gex import"))]
     described += describe_staged(staged).items()
     if day.imported is not None:
         described += describe_imported(day.imported).items()
     described += (describe_exported(table, exported) for table, exported in day.exported)
+    _report_all(instance, run, partition, described, day.judged)
+
+
+def report_export(
+    instance: dg.DagsterInstance,
+    run: dg.DagsterRun,
+    partition: Partition,
+    exported: Sequence[tuple[Table, Exported]],
+    judged: Judged,
+) -> None:
+    """Record that the files of a day were published, and the verdicts of their checks."""
+    _report_all(instance, run, partition, [describe_exported(*each) for each in exported], judged)
+
+
+def _report_all(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, partition: Partition, described: Described, judged: Judged
+) -> None:
+    key = dg.MultiPartitionKey({"date": partition.date.isoformat(), "feed": partition.feed.key})
+    tags = get_tags_from_multi_partition_key(key)
     for asset, metadata in described:
         event = dg.AssetMaterialization(asset, metadata=metadata, partition=key, tags=tags)
-        _report(instance, run_id, DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(event))
-    for check, verdict in day.judged:
+        _report(instance, run, DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(event))
+    for check, verdict in judged:
         evaluation = dg.AssetCheckEvaluation(
             asset_key=dg.AssetKey(check.asset),
             check_name=check.name,
@@ -113,14 +133,14 @@ def report_day(instance: dg.DagsterInstance, run_id: str, day: Day) -> None:
             blocking=check.is_blocking,
             partition=key,
         )
-        _report(instance, run_id, DagsterEventType.ASSET_CHECK_EVALUATION, evaluation)
+        _report(instance, run, DagsterEventType.ASSET_CHECK_EVALUATION, evaluation)
 
 
 def _report(
     instance: dg.DagsterInstance,
-    run_id: str,
+    run: dg.DagsterRun,
     kind: DagsterEventType,
     data: StepMaterializationData | dg.AssetCheckEvaluation | None,
 ) -> None:
-    event = DagsterEvent(event_type_value=kind.value, job_name=JOB_NAME, event_specific_data=data)
-    instance.report_dagster_event(event, run_id)
+    event = DagsterEvent(event_type_value=kind.value, job_name=run.job_name, event_specific_data=data)
+    instance.report_dagster_event(event, run.run_id)

@@ -44,7 +44,9 @@ def history_queue_sensor(
             partition = Partition(each.request.feed, each.request.date)
             notify(settings, f"Import of {partition.key} failed", f"{each.error}\nrun: {each.run_id or 'none'}")
     known = set(context.instance.get_dynamic_partitions(FEEDS.name or ""))
-    wanted = {request.feed.key for request in plan.launch} | {feed.key for feed in settings.feeds}
+    wanted = {request.feed.key for request in plan.launch} | {
+        feed.key for feed in (*settings.feeds, *settings.poll_feeds)
+    }
     new_feeds = sorted(wanted - known)
     if not plan.launch and not new_feeds:
         return dg.SkipReason("no announced file is waiting")

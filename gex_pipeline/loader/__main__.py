@@ -4,20 +4,19 @@ import argparse
 import logging
 import os
 import random
-import select
-import signal
-import socket
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from gex_pipeline.clock import epoch_ms
 from gex_pipeline.errors import GexError
-from gex_pipeline.loader.loading import BATCH_RECORDS, Loader
-from gex_pipeline.loader.status import LoaderStatus, write_status
+from gex_pipeline.loader.loading import Loader
+from gex_pipeline.loader.status import LoaderStatus, read_status, write_status
 from gex_pipeline.logs import configure_logging
 from gex_pipeline.settings import Settings, SettingsError, load_settings, require_writable
+from gex_pipeline.stop_signal import StopSignal
 
 IDLE_SECONDS = 0.2
 FIRST_RETRY_SECONDS = 0.5
@@ -27,25 +26,6 @@ TAKEOVER_SECONDS = 15.0
 STOPPING_LEASE_SECONDS = 1.0
 
 logger = logging.getLogger("gex_pipeline.loader")
-
-
-class _Stop:
-    """SIGTERM, SIGINT, and on request the end of standard input, which comes when the parent is gone."""
-
-    def __init__(self, *, watch_input: bool) -> None:
-        self._wake, signals = socket.socketpair()
-        signals.setblocking(False)
-        signal.set_wakeup_fd(signals.fileno())
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)
-        self._signals = signals
-        self._watched = [self._wake.fileno(), *([0] if watch_input else [])]
-        self.is_set = False
-
-    def wait(self, seconds: float) -> None:
-        """Sleep, or wake at once to stop."""
-        if not self.is_set:
-            self.is_set = bool(select.select(self._watched, [], [], seconds)[0])
 
 
 def parser() -> argparse.ArgumentParser:
@@ -67,7 +47,7 @@ def main() -> int:
         sys.stderr.write(f"loader: {error}\n")
         return 2
     configure_logging(settings, "loader")
-    stop = _Stop(watch_input=flags.exit_with_stdin)
+    stop = StopSignal(watch_input=flags.exit_with_stdin)
     lock = FileLock(settings.journal_dir / ".loader.lock")
     try:
         with lock.acquire(timeout=TAKEOVER_SECONDS):
@@ -77,15 +57,15 @@ def main() -> int:
         return 1
 
 
-def _run(settings: Settings, stop: _Stop, *, once: bool) -> bool:
+def _run(settings: Settings, stop: StopSignal, *, once: bool) -> bool:
     """Load until stopped; failures are logged once per reason and retried with growing, jittered pauses.
 
     Returns:
         False when `once` found that the database cannot be loaded into.
     """
     loader = Loader(settings)
-    retry_seconds, told, heartbeat_ms = FIRST_RETRY_SECONDS, "", 0
-    current_ms: int | None = None
+    pauses, told, told_at = retry_pauses(), "", -HEARTBEAT_SECONDS
+    current_at = _last_current(settings)
     while True:
         stop.wait(0)
         stopping = stop.is_set
@@ -97,40 +77,60 @@ def _run(settings: Settings, stop: _Stop, *, once: bool) -> bool:
             loader.archive_loaded()
         except (GexError, OSError) as failure:
             error = str(failure)
+        except MemoryError:
+            raise  # the next process begins with fewer records
         except Exception as failure:
-            logger.exception("loading failed; trying again")
             error = f"{type(failure).__name__}: {failure}"
-        current_ms = current_ms if error else epoch_ms()
+            if error != told:
+                logger.exception("loading failed")
         if error and error != told:
             logger.warning("not loaded yet, trying again: %s", error)
         if told and not error:
             logger.info("loading again")
         told = error or ""
-        if loaded or error or epoch_ms() - heartbeat_ms > HEARTBEAT_SECONDS * 1000:
-            heartbeat_ms = epoch_ms()
-            _tell(settings, loader, current_ms, error)
+        now = time.monotonic()
+        if not error and not loader.is_behind:
+            current_at = now
+        if loaded or error or now - told_at > HEARTBEAT_SECONDS:
+            told_at = now
+            _tell(settings, loader, current_at, error)
         if stopping and (error or not loaded):
             return True
         if once and (error or not loaded):
             return error is None
         if error:
-            stop.wait(retry_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            retry_seconds = min(retry_seconds * 2, LONGEST_RETRY_SECONDS)
+            stop.wait(next(pauses))
         else:
-            retry_seconds = FIRST_RETRY_SECONDS
+            pauses = retry_pauses()
             # Not after every record: a transaction for each would leave the database to nobody else.
-            stop.wait(0 if loaded == BATCH_RECORDS else IDLE_SECONDS)
+            stop.wait(0 if loader.is_behind else IDLE_SECONDS)
 
 
-def _tell(settings: Settings, loader: Loader, current_ms: int | None, error: str | None) -> None:
+def retry_pauses() -> Iterator[float]:
+    """Yield the seconds to wait before each further attempt: twice as long each time, up to a bound, with jitter."""
+    pause = FIRST_RETRY_SECONDS
+    while True:
+        yield pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+        pause = min(pause * 2, LONGEST_RETRY_SECONDS)
+
+
+def _last_current(settings: Settings) -> float | None:
+    """Return when the loader before this one last had loaded everything, None when that is not known."""
+    before = read_status(settings.journal_dir)
+    if before is None or before.current_at is None or before.current_at > time.monotonic():
+        return None
+    return before.current_at
+
+
+def _tell(settings: Settings, loader: Loader, current_at: float | None, error: str | None) -> None:
     """Leave word for the gateway's readiness answer."""
     position = loader.position
     status = LoaderStatus(
         process=os.getpid(),
-        at_ms=epoch_ms(),
+        told_at=time.monotonic(),
         segment=position.segment if position else None,
         byte_offset=position.byte_offset if position else None,
-        current_ms=current_ms,
+        current_at=current_at,
         error=error,
     )
     try:

@@ -80,6 +80,8 @@ class Batch:
                 self.announcements.append((record.received_at_ms, _announcement.decode(record.body)))
         except (RecordError, msgspec.DecodeError) as error:
             self.bad.append(BadRecord(record.offset, str(error), record.body))
+        except MemoryError:
+            raise  # it may be another's fault than this record's
         except Exception as error:
             # One record must never hold up all that come after it, whatever it does to the code above.
             logger.exception("a record at byte %d could not be read", record.offset)

@@ -1,40 +1,30 @@
 """Loading: read a batch from the journal, commit its rows together with the position, archive what is done."""
 
 import logging
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 import duckdb
-import zstandard
 
 from gex_pipeline.backups.creating import ensure_recent_backup
 from gex_pipeline.errors import GexError
 from gex_pipeline.feeds import Feed
-from gex_pipeline.journal import (
-    DamagedLine,
-    JournalRecord,
-    archived_path,
-    journal_id,
-    list_archived,
-    list_segments,
-    read_segment,
-    segment_path,
-)
+from gex_pipeline.journal import DamagedLine, archived_path, journal_id, list_segments, segment_path
+from gex_pipeline.loader.archive import compress_segment
+from gex_pipeline.loader.attempts import Attempt, at_work, fewer, take_left_behind
 from gex_pipeline.loader.batch import Batch
 from gex_pipeline.loader.position import Position, read_position, write_position
+from gex_pipeline.loader.reading import Piece, read_next
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage import request_queue
 from gex_pipeline.storage.files import publish
 from gex_pipeline.storage.lease import lease, transaction
-from gex_pipeline.storage.lineage import ImportCounts, add_to_segment, segment_import_id
+from gex_pipeline.storage.lineage import ImportCounts, add_to_segment, note_segment_errors, segment_import_id
 from gex_pipeline.storage.quarantine import BadRecord, live_quarantine_path, write_quarantine
 from gex_pipeline.storage.schema import ensure_schema, missing_schema
 from gex_pipeline.storage.snapshots import insert_new
 
-BATCH_RECORDS = 1000
 # A row breaks a rule of the user's own table; a full disk or a lock is none of these.
 REFUSED_ROWS = (duckdb.DataError, duckdb.IntegrityError)
 
@@ -50,41 +40,64 @@ QUALIFY row_number() OVER (PARTITION BY id ORDER BY received_at) = 1
 
 logger = logging.getLogger(__name__)
 
-Records = list[JournalRecord | DamagedLine]
-
 
 @dataclass
 class Loader:
-    """Loads one journal folder into one database, exactly once, whoever else tries to."""
+    """Loads one journal folder into one database, exactly once, whoever else tries to.
+
+    Attributes:
+        is_behind: whether the last batch was ended by a limit, so that more may be there already.
+    """
 
     settings: Settings
     lease_timeout_seconds: float = 5.0
     position: Position | None = None
+    is_behind: bool = False
+    _journal: str | None = field(default=None, init=False)
     _file: tuple[int, int] | None = field(default=None, init=False)
+    # Runs of records that failed as a whole, each within the one before it.
+    _failed: list[Attempt] = field(default_factory=list, init=False)
 
     def load_next(self) -> int:
         """Load the next batch and return how many journal lines it had; 0 means there is nothing to load.
 
         Raises:
             LeaseTimeoutError: the database stayed busy; nothing was changed, call again later.
-            PermanentError: the database cannot be opened; nothing was changed.
+            PermanentError: the database cannot be opened, or the journal is not the one that was loaded; likewise.
+            MemoryError: there is not enough; let the process end; the next one goes on with fewer records.
         """
+        self.is_behind = False
         journal_dir = self.settings.journal_dir
         journal = journal_id(journal_dir)
         if journal is None:
             return 0
+        if self._journal not in {None, journal}:
+            logger.error(
+                "the journal %s is another one than before; what was not loaded of that is gone", journal_dir
+            )
+            self.position = None
         if self.position is None or self._is_replaced():
             self._back_up_before_adoption()
             self.position = self._read_position(journal)
-        start, records = self._read_batch(self.position)
-        if not records:
+            self._journal = journal
+            left = take_left_behind(journal_dir, journal)
+            self._failed = [left] if left else []
+        piece = read_next(journal_dir, self.position)
+        if piece is None:
             return 0
+        piece = self._fewer_where_many_failed(piece)
         try:
-            self._load(journal, start.segment, records)
-        except REFUSED_ROWS:
-            for record in records:
-                self._load_alone(journal, start.segment, record)
-        return len(records)
+            self._load(journal, piece)
+        except REFUSED_ROWS as error:
+            if len(piece.records) == 1:
+                self._put_aside(journal, piece, f"the database refused it: {error}")
+            else:
+                self._failed.append(_attempt(journal, piece))
+                return self.load_next()
+        except duckdb.OutOfMemoryException as error:
+            raise MemoryError(str(error)) from error
+        self.is_behind = piece.is_limited
+        return len(piece.records)
 
     def archive_loaded(self) -> None:
         """Compress the segments that are loaded and have a successor; the newest always stays where it is."""
@@ -95,38 +108,49 @@ class Loader:
             if segment >= self.position.segment:
                 return
             source = segment_path(self.settings.journal_dir, segment)
-            if source.stat().st_size:
-                with publish(archived_path(self.settings.journal_dir, segment)) as target:
-                    with source.open("rb") as lines, target.open("wb") as archive:
-                        zstandard.ZstdCompressor(level=3).copy_stream(lines, archive)
-                    target.chmod(0o600)
+            with publish(archived_path(self.settings.journal_dir, segment)) as target:
+                with source.open("rb") as lines, target.open("wb") as archive:
+                    compress_segment(lines, archive)
+                target.chmod(0o600)
             source.unlink()
 
-    def _load(self, journal: str, segment: int, records: Records) -> None:
-        batch = Batch(segment)
-        for record in records:
-            batch.add(record)
-        self._quarantine(journal, batch)
-        self._commit(journal, batch, end=Position(segment, records[-1].end))
+    def _fewer_where_many_failed(self, piece: Piece) -> Piece:
+        while self._failed and not self._failed[-1].holds(piece.start):
+            self._failed.pop()
+        return piece.first(fewer(self._failed[-1].records)) if self._failed else piece
 
-    def _load_alone(self, journal: str, segment: int, record: JournalRecord | DamagedLine) -> None:
-        """Load one record of a batch that the database refused; the one it refuses again is put aside."""
-        try:
-            self._load(journal, segment, [record])
-        except REFUSED_ROWS as error:
-            batch = Batch(segment)
-            content = record.content if isinstance(record, DamagedLine) else record.body
-            batch.bad.append(BadRecord(record.offset, f"the database refused it: {error}", content))
-            self._quarantine(journal, batch)
-            self._commit(journal, batch, end=Position(segment, record.end))
-
-    def _quarantine(self, journal: str, batch: Batch) -> None:
-        if not batch.bad:
+    def _load(self, journal: str, piece: Piece) -> None:
+        attempt = _attempt(journal, piece)
+        if self._failed and self._failed[-1].begin == attempt.begin and self._failed[-1].end == attempt.end:
+            attempt = self._failed[-1]
+        if attempt.is_fatal:
+            self._put_aside(journal, piece, f"the loader died of it {attempt.deaths} times")
             return
+        batch = Batch(piece.start.segment)
+        with at_work(self.settings.journal_dir, attempt):
+            for record in piece.records:
+                batch.add(record)
+        self._commit(journal, batch, piece, attempt)
+
+    def _put_aside(self, journal: str, piece: Piece, reason: str) -> None:
+        """Keep a single record in quarantine and go on behind it."""
+        [record] = piece.records
+        batch = Batch(piece.start.segment)
+        content = record.content if isinstance(record, DamagedLine) else record.body
+        batch.bad.append(BadRecord(record.offset, reason, content))
+        self._commit(journal, batch, piece, _attempt(journal, piece))
+
+    def _quarantine(self, journal: str, batch: Batch) -> str | None:
+        """Keep what cannot be loaded and return a sentence about it, None when all can."""
+        if not batch.bad:
+            return None
         first = batch.bad[0]
         path = live_quarantine_path(self.settings.quarantine_dir, journal, batch.segment, first.position)
         write_quarantine(path, batch.bad)
-        logger.warning("%d records went to %s; the first: %s", len(batch.bad), path, first.reason)
+        what = f"{len(batch.bad)} records" if len(batch.bad) > 1 else "1 record"
+        said = f"{what} of segment {batch.segment} went to {path}; the first: {first.reason}"
+        logger.warning("%s", said)
+        return said
 
     def _read_position(self, journal: str) -> Position:
         with self._lease("read the loader's position") as connection:
@@ -157,27 +181,8 @@ class Loader:
         except (GexError, OSError) as error:
             logger.warning("going on without a backup: %s", error)
 
-    def _read_batch(self, position: Position) -> tuple[Position, Records]:
-        """Return where the next lines begin and the lines; a segment is left only when it has a successor.
-
-        Archived segments are read as well, so a database that was lost or replaced by an older one is filled again.
-        """
-        journal_dir = self.settings.journal_dir
-        paths = {segment: archived_path(journal_dir, segment) for segment in list_archived(journal_dir)}
-        paths |= {segment: segment_path(journal_dir, segment) for segment in list_segments(journal_dir)}
-        for segment in sorted(paths):
-            if segment < position.segment:
-                continue
-            offset = position.byte_offset if segment == position.segment else 0
-            lines: Iterable[JournalRecord | DamagedLine] = read_segment(
-                paths[segment], offset, is_closed=segment != max(paths)
-            )
-            if records := list(islice(lines, BATCH_RECORDS)):
-                return Position(segment, offset), records
-        return position, []
-
-    def _commit(self, journal: str, batch: Batch, *, end: Position) -> None:
-        with self._lease("load captures") as connection:
+    def _commit(self, journal: str, batch: Batch, piece: Piece, attempt: Attempt) -> None:
+        with self._lease("load captures") as connection, at_work(self.settings.journal_dir, attempt):
             ensure_schema(connection)
             with transaction(connection):
                 stored = read_position(connection, journal)
@@ -186,11 +191,19 @@ class Loader:
                     self.position = stored
                     return
                 _insert(connection, journal, batch)
-                write_position(connection, journal, end)
-        self.position = end
+                if kept := self._quarantine(journal, batch):
+                    import_id = segment_import_id(connection, journal, batch.segment)
+                    note_segment_errors(connection, import_id, kept, is_missing=piece.is_missing)
+                write_position(connection, journal, piece.end)
+        self.position = piece.end
 
     def _lease(self, purpose: str) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         return lease(self.settings.database_path, purpose=purpose, timeout_seconds=self.lease_timeout_seconds)
+
+
+def _attempt(journal: str, piece: Piece) -> Attempt:
+    records = piece.records
+    return Attempt(journal, piece.start.segment, records[0].offset, records[-1].end, len(records))
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

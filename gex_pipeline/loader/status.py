@@ -1,4 +1,8 @@
-"""The word a loader leaves beside the journal, so that the gateway knows its health without the database."""
+"""The word a loader leaves beside the journal, so that the gateway knows its health without the database.
+
+Moments are seconds of `time.monotonic()`: until the machine is started again all its processes share that clock, and
+nobody can set it.
+"""
 
 from pathlib import Path
 
@@ -10,18 +14,18 @@ class LoaderStatus(msgspec.Struct):
 
     Attributes:
         process: its process id.
-        at_ms: when it wrote this, epoch milliseconds UTC.
+        told_at: when it wrote this.
         segment: of its position; None before the position is known.
         byte_offset: of its position.
-        current_ms: when it last loaded something or found nothing to load, epoch milliseconds UTC; None: never.
+        current_at: when it last had loaded everything there was; None: never.
         error: why the last attempt failed, None when it did not.
     """
 
     process: int
-    at_ms: int
+    told_at: float
     segment: int | None
     byte_offset: int | None
-    current_ms: int | None
+    current_at: float | None
     error: str | None
 
 

@@ -25,6 +25,8 @@ _CORRUPT, _CUT_OFF = "Corrupt database file", "Could not read enough bytes from 
 # A file made with DuckDB 2's own default could not be opened by 1.x tools.
 NEW_FILE_STORAGE_VERSION = "v1.2.0"
 DEFAULT_TIMEOUT_SECONDS = 60.0
+# As a rule a lease is given back within a second; who waits looks again soon, so that captures can be queried soon.
+LONGEST_PAUSE_SECONDS = 0.1
 # DuckDB's main header and its two database headers, the later of which counts checkpoints.
 _HEADER_BYTES = 3 * 4096
 
@@ -48,7 +50,7 @@ def lease(
     Args:
         database: the DuckDB file; created when it does not exist, unless `read_only`.
         purpose: what the lease is for; others who wait are told.
-        timeout_seconds: how long to wait, with jittered exponential backoff from 10 ms to 500 ms.
+        timeout_seconds: how long to wait, with jittered exponential backoff from 10 ms to 100 ms.
         read_only: open the file so that nothing can be written.
 
     Raises:
@@ -82,7 +84,7 @@ def _held(database: Path, purpose: str, timeout_seconds: float, open_file: Calla
     holder = database.with_name(f"{database.name}.holder")
     waiting = Retrying(
         stop=stop_after_delay(timeout_seconds),
-        wait=wait_random_exponential(multiplier=0.01, max=0.5),
+        wait=wait_random_exponential(multiplier=0.01, max=LONGEST_PAUSE_SECONDS),
         retry=retry_if_exception_type(_BusyError),
     )
     try:

@@ -192,3 +192,13 @@ def add_to_segment(connection: duckdb.DuckDBPyConnection, import_id: int, counts
         "WHERE import_id = ?",
         [counts.snapshots, counts.strikes, counts.present, counts.differing, epoch_ms(), import_id],
     )
+
+
+def note_segment_errors(
+    connection: duckdb.DuckDBPyConnection, import_id: int, errors: str, *, is_missing: bool = False
+) -> None:
+    """Say in a segment's line what of it could not be loaded; the first time stays, the log has all."""
+    connection.execute(
+        "UPDATE data_lineage SET errors = coalesce(errors, ?), status = if(?, 'failed', status) WHERE import_id = ?",
+        [errors, is_missing, import_id],
+    )

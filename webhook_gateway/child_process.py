@@ -1,8 +1,9 @@
-"""The loader as a child of the gateway: started, watched, started again when it dies, stopped with the gateway."""
+"""A child of the gateway, such as the loader: started, watched, started again when it dies, stopped with it."""
 
 import asyncio
 import logging
 import os
+import signal
 import sys
 from contextlib import suppress
 
@@ -16,27 +17,35 @@ STOP_SECONDS = 20.0
 logger = logging.getLogger(__name__)
 
 
-class LoaderProcess:
-    """Keeps one `python -m gex_pipeline.loader` running."""
+class ChildProcess:
+    """Keeps one `python -m gex_pipeline.<name>` running.
 
-    def __init__(self, settings: Settings) -> None:
-        """Remember what the loader is to work on; nothing is started yet."""
+    Attributes:
+        restarts: how often it ended by itself and was started again.
+        last_end: how it ended the last time, None before that.
+    """
+
+    def __init__(self, settings: Settings, name: str, *flags: str) -> None:
+        """Remember what is to be run; nothing is started yet."""
         self._settings = settings
+        self._name = name
+        self._flags = flags
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self.restarts = 0
+        self.last_end: str | None = None
 
     @property
     def process_id(self) -> int | None:
-        """The running loader's process id, None while there is none."""
+        """The running child's process id, None while there is none."""
         return self._process.pid if self._process and self._process.returncode is None else None
 
     def start(self) -> None:
-        """Start the loader and begin to watch it."""
+        """Start the child and begin to watch it."""
         self._keeper = asyncio.create_task(self._keep_running())
 
     async def stop(self) -> None:
-        """Let the loader finish what is in the journal, at most STOP_SECONDS, and see it gone."""
+        """Let the child finish what it has begun, at most STOP_SECONDS, and see it gone."""
         if self._keeper is None:
             return
         self._keeper.cancel()
@@ -51,7 +60,7 @@ class LoaderProcess:
             await asyncio.wait_for(process.wait(), STOP_SECONDS)
         except TimeoutError:
             logger.warning(
-                "the loader did not stop within %g s: killing it; the journal keeps the rest", STOP_SECONDS
+                "the %s did not stop within %g s: killing it; the journal keeps the rest", self._name, STOP_SECONDS
             )
             process.kill()
             await process.wait()
@@ -61,12 +70,16 @@ class LoaderProcess:
         loop = asyncio.get_running_loop()
         while True:
             started = loop.time()
-            self._process = await self._spawn()
-            status = await self._process.wait()
+            try:
+                self._process = await self._spawn()
+                ended = f"the {self._name} {_how_it_ended(await self._process.wait())}"
+            except OSError as error:  # no memory or no processes left
+                ended = f"the {self._name} could not be started: {error}"
             if loop.time() - started > HEALTHY_AFTER_SECONDS:
                 pause = FIRST_RESTART_SECONDS
             self.restarts += 1
-            logger.warning("the loader ended with status %s; starting it again in %g s", status, pause)
+            self.last_end = f"{ended}; starting it again in {pause:g} s"
+            logger.warning("%s", self.last_end)
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_RESTART_SECONDS)
 
@@ -81,9 +94,16 @@ class LoaderProcess:
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "gex_pipeline.loader",
+            f"gex_pipeline.{self._name}",
             "--exit-with-stdin",
+            *self._flags,
             stdin=asyncio.subprocess.PIPE,
             env=environment,
             start_new_session=True,
         )
+
+
+def _how_it_ended(status: int) -> str:
+    if status < 0:
+        return f"was ended by {signal.Signals(-status).name}"
+    return f"ended with status {status}"

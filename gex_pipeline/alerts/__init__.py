@@ -1,0 +1,1 @@
+"""Tells operators what goes wrong while captures are taken, and when it is over."""

@@ -1,0 +1,23 @@
+"""Ending without cutting anybody off: whoever is connected gets his answer, and is told that it is the last."""
+
+import asyncio
+import socket
+
+import uvicorn
+
+DRAIN_SECONDS = 1.0
+
+
+class DrainingServer(uvicorn.Server):
+    """A server that ends connections with an answer: closing one under a request on its way would reset it."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no new connections, let those that are open have a last answer, then close what is idle."""
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
+        state = self.server_state
+        state.default_headers = [*state.default_headers, (b"connection", b"close")]
+        await asyncio.sleep(DRAIN_SECONDS)
+        await super().shutdown(sockets)
