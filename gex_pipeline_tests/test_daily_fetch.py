@@ -18,7 +18,7 @@ from gex_pipeline.history.partitions import FEEDS
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.settings import Settings, load_settings
 from gex_pipeline.trading_days import NEW_YORK
-from gex_pipeline_tests.conftest import Received
+from gex_pipeline_tests.inboxes import Inbox
 from gex_pipeline_tests.live_days import at
 from gex_pipeline_tests.records import import_records, record
 
@@ -241,18 +241,17 @@ def warn(settings: Settings, instance: dg.DagsterInstance, cursor: str | None = 
 
 
 def test_days_about_to_be_lost_are_shown_and_told_once_a_day(
-    settings: Settings, instance: dg.DagsterInstance, inbox: tuple[str, Received]
+    settings: Settings, instance: dg.DagsterInstance, inbox: Inbox
 ) -> None:
-    address, received = inbox
-    told = load_settings(data_dir=settings.data_dir, feeds="SPX:gex_zero", notify_urls=address)
+    told = load_settings(data_dir=settings.data_dir, feeds="SPX:gex_zero", notify_urls=inbox.address)
     oldest = missing_days([ZERO], [], epoch_ms())[0]
     said, cursor = warn(told, instance)
     assert said.startswith("GexBot will delete these days, which are not imported. Backfill them:\n")
     assert said.splitlines()[1] == f"{oldest.key}: until {oldest.date + dt.timedelta(days=90)}"
     assert 5 <= len(said.splitlines()) <= 10
-    assert [each["title"] for each in received] == [f"{len(said.splitlines()) - 1} days are about to be lost"]
+    assert [each["title"] for each in inbox.received] == [f"{len(said.splitlines()) - 1} days are about to be lost"]
     again, _ = warn(told, instance, cursor)
-    assert (again, len(received)) == (said, 1)
+    assert (again, len(inbox.received)) == (said, 1)
     import_records(told, record(0), partition=oldest)
     assert oldest.key not in warn(told, instance, cursor)[0]
 

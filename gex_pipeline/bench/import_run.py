@@ -19,6 +19,7 @@ from gex_pipeline.history.judging import PUBLISHED, STAGED, STORED, Check, judge
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.settings import Settings, load_settings
 from gex_pipeline.storage.files import sha256_of
+from gex_pipeline.trading_days import is_trading_day
 
 
 def import_once(settings: Settings, partition: Partition, file: Path) -> ImportRun:
@@ -64,7 +65,9 @@ def main() -> None:
     """Import once; Python's imports are not part of the time."""
     duckdb.connect().close()  # nor is what the first connection of a process loads
     file, key, data_dir = sys.argv[1:4]
-    say(import_once(load_settings(data_dir=Path(data_dir)), Partition.parse(key), Path(file)))
+    partition = Partition.parse(key)
+    is_trading_day(partition.date)  # nor the calendar, which the processes that import have built as they started
+    say(import_once(load_settings(data_dir=Path(data_dir)), partition, Path(file)))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 
 from gex_pipeline.errors import PermanentError
-from gex_pipeline.history import session_verdicts, value_verdicts, verdicts
+from gex_pipeline.history import session_verdicts, staged_verdicts, value_verdicts, verdicts
 from gex_pipeline.history.importing import LEASE_TIMEOUT_SECONDS
 from gex_pipeline.history.live_and_history import live_agrees
 from gex_pipeline.history.paths import Partition
@@ -43,57 +43,57 @@ STAGED = (
     Check(
         "staged_snapshots",
         "schema",
-        partial(verdicts.staged_schema, table="snapshots"),
+        partial(staged_verdicts.schema, table="snapshots"),
         "Columns have the declared names and types.",
         is_blocking=True,
     ),
     Check(
         "staged_snapshots",
         "bad_records",
-        verdicts.staged_bad_records,
+        staged_verdicts.bad_records,
         "At most 0.1 % of the file's records could not be understood.",
         is_blocking=True,
     ),
-    Check("staged_snapshots", "not_empty", verdicts.staged_not_empty, "There is a snapshot.", is_blocking=True),
+    Check("staged_snapshots", "not_empty", staged_verdicts.not_empty, "There is a snapshot.", is_blocking=True),
     Check(
         "staged_snapshots",
         "timestamps",
-        verdicts.staged_timestamps,
+        staged_verdicts.timestamps,
         "Timestamps strictly increase and lie on the trading day, New York time.",
         is_blocking=True,
     ),
     Check(
         "staged_snapshots",
         "prices",
-        partial(verdicts.of_staged_day, question=verdicts.staged_prices),
+        partial(staged_verdicts.of_day, question=staged_verdicts.prices),
         "At most 0.1 % of the snapshots have a spot or a strike that is zero or negative.",
         is_blocking=True,
     ),
     Check(
         "staged_snapshots",
         "duplicates",
-        verdicts.staged_duplicates,
+        staged_verdicts.duplicates,
         "Records that repeat a timestamp say the same as the first one.",
         is_warning=True,
     ),
     Check(
         "staged_strikes",
         "schema",
-        partial(verdicts.staged_schema, table="strikes"),
+        partial(staged_verdicts.schema, table="strikes"),
         "Columns have the declared names and types.",
         is_blocking=True,
     ),
     Check(
         "staged_strikes",
         "have_snapshots",
-        partial(verdicts.of_staged_day, question=verdicts.staged_strikes_belong),
+        partial(staged_verdicts.of_day, question=staged_verdicts.strikes_belong),
         "Every strike has its snapshot.",
         is_blocking=True,
     ),
     Check(
         "staged_strikes",
         "ladders",
-        partial(verdicts.of_staged_day, question=verdicts.staged_ladders),
+        partial(staged_verdicts.of_day, question=staged_verdicts.ladders),
         "Strikes ascend in each ladder, and each comes once.",
         is_warning=True,
     ),

@@ -13,7 +13,7 @@ from gex_pipeline.history.paths import Partition
 from gex_pipeline.history.verdicts import Subject, Verdict, clock, markdown
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.files import version_of
-from gex_pipeline.trading_days import is_trading_day, session_bounds_ms
+from gex_pipeline.trading_days import is_trading_day, new_york_time, session_bounds_ms
 
 # The first tick comes about two seconds after the open; a slower feed may take as long as it takes between two.
 EDGE_MS = 60_000
@@ -34,8 +34,8 @@ def session(subject: Subject, day: Day) -> Verdict:
     is_open = " and still open" if epoch_ms() < closed else ""
     return Verdict(
         first - opened <= edge and closed - last <= edge and not new,
-        f"{f'{clock(first)} to {clock(last)}' if len(inside) else 'nothing'} in the session, which is "
-        f"{clock(opened)} to {clock(closed)} New York{is_open}; {len(new):,} snapshots outside say something new",
+        f"{f'{_hour(first)} to {_hour(last)}' if len(inside) else 'nothing'} in the session, which is "
+        f"{_hour(opened)} to {_hour(closed)} New York{is_open}; {len(new):,} snapshots outside say something new",
         {
             "seconds_late": (first - opened) / 1000,
             "seconds_short": max(0, closed - last) / 1000,
@@ -128,6 +128,11 @@ def _new_outside(subject: Subject, day: Day, opened_ms: int, closed_ms: int) -> 
             AND said IS DISTINCT FROM lead(said) OVER (ORDER BY timestamp)
         ORDER BY timestamp""",
     )
+
+
+def _hour(timestamp_ms: int) -> str:
+    """Return the time of day of a moment, New York."""
+    return f"{new_york_time(timestamp_ms):%H:%M:%S}"
 
 
 def _hours(opened_ms: int, closed_ms: int) -> float:

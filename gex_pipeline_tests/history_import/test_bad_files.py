@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from gex_pipeline.history import sensors
 from gex_pipeline_tests.history_import.world import (
     NEXT_DAY,
     ONE,
@@ -79,6 +80,14 @@ def test_what_failed_its_checks_is_not_imported_by_running_the_import_alone(worl
     assert "2 of 200 records are bad" in failure(result)
     assert retries(result) == 0
     assert world.stored("snapshots") == []
+
+
+def test_why_a_run_failed_is_told_without_its_warnings(world: World) -> None:
+    twice = {9: lambda record: record | {"timestamp": OPENING + 8}, 17: lambda record: record | {"spot": "high"}}
+    result = world.import_file(ZERO, world.write(ZERO, damage=changing(twice)))
+    assert failed_checks(result, dg.AssetCheckSeverity.WARN) == ["staged_snapshots.duplicates"]
+    told = "staged_snapshots bad_records: 1 of 200 records are bad (0.50%, at most 0.1% may be)"
+    assert sensors._failure(world.instance, result.run_id) == (told, False)
 
 
 def test_a_failed_check_is_on_record_for_its_partition(world: World) -> None:

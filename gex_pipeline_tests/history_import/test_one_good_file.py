@@ -27,6 +27,7 @@ from gex_pipeline_tests.history_import.world import (
     metadata,
 )
 
+CHECKS = (*STAGED, *STORED, *PUBLISHED)
 OTHER_SHAPES: list[Any] = [
     [100, 1.5],
     [101, 1.5, -2],
@@ -91,13 +92,28 @@ def test_a_gzip_file_is_imported_as_a_plain_one(world: World) -> None:
     assert_equal_to_file(world, ZERO, path)
 
 
+def test_a_day_with_warnings_is_imported_and_they_say_where_to_look(imported: Imported) -> None:
+    result = imported.result
+    assert result.success
+    warned = failed_checks(result, dg.AssetCheckSeverity.WARN)
+    assert {"snapshots_parquet.session", "snapshots_parquet.required_fields"} <= set(warned)
+    fields = evaluations(result)["snapshots_parquet.required_fields"]
+    assert fields.description == (
+        "strikes is missing in 1 of 200 (history); zero_gamma is missing in 1 of 200 (history)"
+    )
+    assert fields.metadata["where"] == dg.MetadataValue.md(
+        "| field | source | missing | snapshots |\n| --- | --- | --- | --- |\n"
+        "| strikes | history | 1 | 200 |\n| zero_gamma | history | 1 | 200 |"
+    )
+    warnings = {name for name, check in evaluations(result).items() if check.severity is dg.AssetCheckSeverity.WARN}
+    assert warnings == {f"{check.asset}.{check.name}" for check in CHECKS if check.is_warning}
+
+
 def test_all_checks_pass_for_a_good_file_and_are_of_its_partition(imported: Imported) -> None:
     result = imported.result
     assert {check.partition for check in evaluations(result).values()} == {ZERO.key}
     assert failed_checks(result) == []
-    assert sorted(evaluations(result)) == sorted(
-        f"{check.asset}.{check.name}" for check in (*STAGED, *STORED, *PUBLISHED)
-    )
+    assert sorted(evaluations(result)) == sorted(f"{check.asset}.{check.name}" for check in CHECKS)
 
 
 def test_each_asset_says_how_much_when_how_long_and_of_which_file(imported: Imported) -> None:
