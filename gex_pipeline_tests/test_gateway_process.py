@@ -69,6 +69,7 @@ def test_readiness_names_what_keeps_captures_from_being_loaded_and_recovers(tmp_
 
 
 def test_a_loader_that_dies_is_started_again(gateway: GatewayProcess) -> None:
+    wait_until(gateway.loader_id, 10)
     loader = gateway.loader_id()
     assert loader is not None
     os.kill(loader, signal.SIGKILL)
