@@ -110,30 +110,14 @@ def _stored(figures: Figures) -> Iterator[Metric]:
         age.add_metric([], time.monotonic() - stored.found_at)
     yield age
     yield _gauges("gex_queue_requests", "Announced history files.", "status", stored.queue if stored else {})
-    yield _counters(
-        "gex_imports",
-        "Attempts with history files.",
-        "outcome",
-        {outcome: each.attempts for outcome, each in imports.items()},
-    )
-    yield _counters(
-        "gex_import_seconds",
-        "What they took.",
-        "outcome",
-        {outcome: each.seconds for outcome, each in imports.items()},
-    )
-    yield _counters(
-        "gex_imported_snapshots",
-        "Snapshots they inserted.",
-        "outcome",
-        {outcome: each.snapshots for outcome, each in imports.items()},
-    )
-    yield _counters(
-        "gex_imported_strikes",
-        "Strikes they inserted.",
-        "outcome",
-        {outcome: each.strikes for outcome, each in imports.items()},
-    )
+    for name, meaning, attribute in (
+        ("gex_imports", "Attempts with history files.", "attempts"),
+        ("gex_import_seconds", "What they took.", "seconds"),
+        ("gex_imported_snapshots", "Snapshots they inserted.", "snapshots"),
+        ("gex_imported_strikes", "Strikes they inserted.", "strikes"),
+    ):
+        counts = {outcome: getattr(each, attribute) for outcome, each in imports.items()}
+        yield _counters(name, meaning, "outcome", counts)
     yield _gauges("gex_quarantined_records", "Records in quarantine.", "source", figures.quarantined)
 
 
