@@ -12,7 +12,8 @@ import pytest
 import requests
 from requests.exceptions import ChunkedEncodingError as CutOff
 
-from gex_pipeline.demo.gexbot_standin import GexBotStandIn, RecordedRequest
+from gex_pipeline.demo.gexbot_answers import RecordedRequest
+from gex_pipeline.demo.gexbot_standin import GexBotStandIn
 
 NAME = "2025-11-14_NQ_NDX_classic_gex_zero.json"
 BODY = bytes(range(256)) * 40

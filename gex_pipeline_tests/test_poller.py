@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from gex_pipeline.demo.gexbot_standin import GexBotStandIn, LiveAnswer
+from gex_pipeline.demo.gexbot_answers import LiveAnswer
+from gex_pipeline.demo.gexbot_standin import GexBotStandIn
 from gex_pipeline.feeds import Feed
 from gex_pipeline.poller import feed_poller
 from gex_pipeline.poller.__main__ import _keep_polling

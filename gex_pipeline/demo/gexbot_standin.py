@@ -16,9 +16,8 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,6 +25,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
+from gex_pipeline.demo.gexbot_answers import Behaviour, LiveAnswer, Plan, RecordedRequest
 from gex_pipeline.errors import RecordError
 from gex_pipeline.feeds import normalise_ticker
 
@@ -40,70 +40,6 @@ _PIECE_BYTES = 64 * 1024
 _FORBIDDEN = "Forbidden: not entitled to this data"
 # A request may take a little longer than the one before it.
 _LIVE_INTERVAL_SECONDS = 0.95
-
-
-@dataclass(frozen=True, kw_only=True)
-class Behaviour:
-    """How the file host answers for one file; the default is a good server.
-
-    Attributes:
-        content_type: media type of the file's answers. The bytes go out as they are on disk, gzip or not.
-        bytes_per_second: slows the body down; None is full speed.
-        status: always answered, with an error body.
-        failures: so many answers of `failure_status`, then the file.
-        failure_status: the status of those answers.
-        cut_after: body bytes after which the connection closes although the headers promised more.
-        cuts: so many answers are cut, then the file is sent whole.
-        ranges: honour `Range` and `If-Range`; when False the whole file is the answer to every request.
-        redirect_to: a URL to answer 302 with.
-        chunked: `Transfer-Encoding: chunked` in place of a `Content-Length`.
-    """
-
-    content_type: str = "application/json"
-    bytes_per_second: int | None = None
-    status: int | None = None
-    failures: int = 0
-    failure_status: int = HTTPStatus.SERVICE_UNAVAILABLE
-    cut_after: int | None = None
-    cuts: int = 1
-    ranges: bool = True
-    redirect_to: str | None = None
-    chunked: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class LiveAnswer:
-    """One answer of the live API."""
-
-    body: bytes = b"{}"
-    status: int = HTTPStatus.OK
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class RecordedRequest:
-    """One answered request, recorded before its answer is sent.
-
-    Attributes:
-        method: `GET`.
-        path: as sent, percent-encoded, without the query.
-        status: of the answer.
-        range: the `Range` header; None when there was none.
-    """
-
-    method: str
-    path: str
-    status: int
-    range: str | None
-
-
-class _Plan:
-    """A behaviour and what is left of its failures and cuts, to be taken by one answer each."""
-
-    def __init__(self, behaviour: Behaviour) -> None:
-        self.behaviour = behaviour
-        self.failures = threading.Semaphore(behaviour.failures)
-        self.cuts = threading.Semaphore(behaviour.cuts)
 
 
 class GexBotStandIn:
@@ -138,7 +74,7 @@ class GexBotStandIn:
         self.live: dict[str, list[LiveAnswer]] = {}
         self._asked_seconds: dict[str, float] = {}
         self._signatures: defaultdict[str, set[str]] = defaultdict(set)
-        self._plans: defaultdict[str, _Plan] = defaultdict(lambda: _Plan(Behaviour()))
+        self._plans: defaultdict[str, Plan] = defaultdict(lambda: Plan(Behaviour()))
         self._next_turn_seconds = 0.0
         self._turn = threading.Lock()
         self._server = _Server(self, port)
@@ -179,7 +115,7 @@ class GexBotStandIn:
         """
         signature = base64.b64encode(secrets.token_bytes(32)).decode()
         if behaviour:
-            self._plans[name] = _Plan(Behaviour(**behaviour))
+            self._plans[name] = Plan(Behaviour(**behaviour))
         if expire_old:
             self._signatures[name].clear()
         self._signatures[name].add(signature)
@@ -187,7 +123,7 @@ class GexBotStandIn:
         query = urlencode({"sv": "2024-11-04", "se": expiry.strftime("%Y-%m-%dT%H:%M:%SZ"), "sig": signature})
         return f"{self.base_url}{_FILES_PATH}{quote(name, safe='')}?{query}"
 
-    def plan_for(self, name: str, signature: str) -> _Plan | None:
+    def plan_for(self, name: str, signature: str) -> Plan | None:
         """How to answer for a file; None when the signature was not given out for it or has expired."""
         return self._plans[name] if signature in self._signatures[name] else None
 
@@ -322,7 +258,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send_file(path, plan)
 
-    def _send_file(self, path: Path, plan: _Plan) -> None:
+    def _send_file(self, path: Path, plan: Plan) -> None:
         behaviour = plan.behaviour
         stat = path.stat()
         size, etag = stat.st_size, f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"'
