@@ -28,6 +28,7 @@ VARIABLES: list[tuple[str, tuple[str, ...], str, object]] = [
     ("host", ("GEX_HOST", "HOST"), "localhost", "localhost"),
     ("port", ("GEX_PORT", "PORT"), "9000", 9000),
     ("dagster_port", ("GEX_DAGSTER_PORT",), "3001", 3001),
+    ("dagster_url", ("GEX_DAGSTER_URL",), "https://gex.example/d", "https://gex.example/d"),
     ("timeout_keep_alive", ("GEX_TIMEOUT_KEEP_ALIVE",), "5", 5),
     ("timeout_request", ("GEX_TIMEOUT_REQUEST",), "5", 5),
     ("trusted_proxies", ("GEX_TRUSTED_PROXIES",), "127.0.0.1, 10.0.0.0/8", ("127.0.0.1", "10.0.0.0/8")),
