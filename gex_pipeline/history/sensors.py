@@ -16,6 +16,7 @@ from gex_pipeline.history.queue_plan import Plan, RunState, plan_tick
 from gex_pipeline.history.run_failures import why_failed
 from gex_pipeline.history.telling import tell, tell_operators
 from gex_pipeline.notify import Message
+from gex_pipeline.orphaned_runs import close_dead_runs
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.lease import lease, transaction
 from gex_pipeline.storage.request_queue import (
@@ -68,6 +69,8 @@ def history_queue_sensor(
     context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]
 ) -> dg.SensorResult | dg.SkipReason:
     """Launch a run for each announced history file and keep the queue in step with Dagster's runs."""
+    for run_id in close_dead_runs(context.instance):
+        context.log.warning("run %s is reported as failed: its process is gone", run_id)
     try:
         plan, started_at_ms = _advance(context.instance, settings)
     except GexError as error:

@@ -18,7 +18,6 @@ from gex_pipeline.history.run_failures import why_failed
 from gex_pipeline.history.sensors import LEASE_SECONDS, REQUEST_TAG
 from gex_pipeline.history.telling import tell, tell_operators
 from gex_pipeline.notify import Message
-from gex_pipeline.orphaned_runs import close_dead_runs
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.request_queue import list_failed_since
@@ -63,15 +62,13 @@ class News:
     job_name=tell_operators.name,  # for the job itself Dagster would copy the sensor, with a warning
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Closes runs whose process is gone, and tells operators of runs that failed for good.",
+    description="Tells operators of runs that failed for good.",
 )
 def failed_runs_sensor(
     context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]
 ) -> dg.SensorResult | dg.SkipReason:
     """Gather what failed since the last message into one; while a message is on its way, nothing is read."""
     instance = context.instance
-    for run_id in close_dead_runs(instance):
-        context.log.warning("run %s is reported as failed: its process is gone", run_id)
     if not context.cursor:
         return dg.SensorResult(cursor=_written(Memory(_last_failure(instance), epoch_ms())))
     if instance.get_runs(dg.RunsFilter(job_name=tell_operators.name, statuses=UNFINISHED), limit=1):
