@@ -91,6 +91,8 @@ class Settings(BaseSettings):
     silent_feed_minutes: float = Field(5.0, ge=0, le=1e6, validation_alias=_names("GEX_SILENT_FEED_MINUTES"))
     backlog_minutes: float = Field(5.0, gt=0, le=1e6, validation_alias=_names("GEX_BACKLOG_MINUTES"))
     disk_low_gb: float = Field(5.0, ge=0, le=1e6, validation_alias=_names("GEX_DISK_LOW_GB"))
+    run_keep_days: float = Field(90.0, ge=0, le=1e5, validation_alias=_names("GEX_RUN_KEEP_DAYS"))
+    staging_keep_days: float = Field(14.0, ge=0, le=1e5, validation_alias=_names("GEX_STAGING_KEEP_DAYS"))
     dagster_home: Path | None = Field(None, validation_alias=_names("DAGSTER_HOME"))
 
     @field_validator("cors_origins", "trusted_proxies", "history_hosts", "notify_urls", mode="before")

@@ -19,7 +19,7 @@ from gex_pipeline.loader.__main__ import parser as loader_parser
 from gex_pipeline.poller.__main__ import parser as poller_parser
 from gex_pipeline.settings import Settings, variable_names
 from gex_pipeline.storage.schema import TABLES
-from gex_pipeline.upkeep import failed_runs, nightly_backup
+from gex_pipeline.upkeep import failed_runs, nightly_backup, nightly_upkeep
 from webhook_gateway import capture, health, latest_routes, lineage_routes, metrics, queue_routes
 from webhook_gateway.__main__ import parser as gateway_parser
 
@@ -67,6 +67,7 @@ def test_every_asset_check_job_schedule_and_sensor_is_in_the_readme() -> None:
     names |= {schedules.daily_fetch.name, sensors.history_expiry_sensor.name}
     names |= {DOWNLOAD_POOL, jobs.live_export.name, schedules.session_export.name}
     names |= {failed_runs.failed_runs_sensor.name, telling.tell_operators.name}
+    names |= {nightly_upkeep.upkeep.name, nightly_upkeep.nightly_upkeep.name}
     names |= {nightly_backup.database_backup.name, nightly_backup.nightly_backup.name}
     assert {name for name in names if f"`{name}`" not in named} == set()
     known = names | {"date", "feed", r"2025-11-14\|NQ_NDX:gex_zero"}

@@ -24,9 +24,10 @@ from gex_pipeline.storage.request_queue import list_failed_since
 from gex_pipeline.storage.schema import has_table
 from gex_pipeline.upkeep.failure_messages import ASSET_JOB, LISTED, FailedRun, of_backfill, of_runs
 from gex_pipeline.upkeep.nightly_backup import database_backup
+from gex_pipeline.upkeep.nightly_upkeep import upkeep
 
 BACKFILL_TAG, WILL_RETRY_TAG = "dagster/backfill", "dagster/will_retry"
-TOLD_JOBS = {history_import.name, live_export.name, database_backup.name, ASSET_JOB}
+TOLD_JOBS = {history_import.name, live_export.name, database_backup.name, upkeep.name, ASSET_JOB}
 AT_ONCE = 1000
 
 
