@@ -17,9 +17,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gex_pipeline import __version__
 from gex_pipeline.errors import FieldProblem
 from gex_pipeline.settings import Settings
-from webhook_gateway import capture, health, latest_routes, lineage_routes, metrics, queue_routes
+from webhook_gateway import capture, coverage_routes, health, latest_routes, lineage_routes, metrics, queue_routes
 from webhook_gateway.bodies import describe, has_key, json_response
 from webhook_gateway.child_process import ChildProcess
+from webhook_gateway.coverage import KnownCoverage
 from webhook_gateway.journal_writer import JournalWriter
 from webhook_gateway.openapi import finish_document
 from webhook_gateway.rate_limits import RateLimits
@@ -50,7 +51,8 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        gateway = app.state.gateway = Gateway(settings, journal, loader, poller, RateLimits(settings))
+        coverage = KnownCoverage(settings)
+        gateway = app.state.gateway = Gateway(settings, journal, loader, poller, RateLimits(settings), coverage)
         await asyncio.to_thread(gateway.latest.rebuild, settings.journal_dir)
         if with_loader:
             loader.start()
@@ -59,7 +61,7 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
         try:
             yield
         finally:
-            await asyncio.gather(*(child.stop() for child in companions))
+            await asyncio.gather(coverage.stop(), *(child.stop() for child in companions))
             await journal.close()
             await loader.stop()
 
@@ -73,6 +75,7 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
     app.include_router(latest_routes.router)
     app.include_router(queue_routes.router)
     app.include_router(lineage_routes.router)
+    app.include_router(coverage_routes.router)
     app.include_router(health.router)
     app.include_router(metrics.router)
     app.openapi_schema = finish_document(app.openapi(), open_paths=OPEN_PATHS, needs_key=settings.api_key is not None)
