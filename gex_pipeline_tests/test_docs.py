@@ -26,6 +26,7 @@ from webhook_gateway import (
     latest_routes,
     lineage_routes,
     metrics,
+    page_routes,
     queue_routes,
     snapshot_routes,
     stream_routes,
@@ -61,7 +62,17 @@ def test_the_example_environment_lists_every_variable_and_sets_none() -> None:
 
 
 def test_every_route_is_in_the_readme_and_none_besides() -> None:
-    modules = (capture, latest_routes, snapshot_routes, stream_routes, queue_routes, lineage_routes, health, metrics)
+    modules = (
+        capture,
+        latest_routes,
+        snapshot_routes,
+        stream_routes,
+        queue_routes,
+        lineage_routes,
+        health,
+        metrics,
+        page_routes,
+    )
     routers = [module.router for module in modules]
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     served = {f"{method} {route.path}" for route in routes for method in route.methods or ()}

@@ -23,6 +23,7 @@ from webhook_gateway import (
     latest_routes,
     lineage_routes,
     metrics,
+    page_routes,
     queue_routes,
     snapshot_routes,
     stream_routes,
@@ -37,7 +38,7 @@ from webhook_gateway.rate_limits import RateLimits
 from webhook_gateway.state import Gateway, gateway_of
 from webhook_gateway.streams import Streams
 
-OPEN_PATHS = frozenset({"/health", "/ready"})
+OPEN_PATHS = frozenset({"/health", "/ready"}) | page_routes.OPEN_PATHS
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +96,7 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
     app.include_router(lineage_routes.router)
     app.include_router(health.router)
     app.include_router(metrics.router)
+    app.include_router(page_routes.router)
     app.openapi_schema = finish_document(app.openapi(), open_paths=OPEN_PATHS, needs_key=settings.api_key is not None)
     app.add_exception_handler(StarletteHTTPException, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
