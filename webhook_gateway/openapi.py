@@ -226,7 +226,8 @@ _DAY = {
         "detail": {"type": "string", "description": "why it has this state, in one line"},
     },
 }
-_LATEST = {
+MOMENT = "epoch seconds, epoch milliseconds or ISO 8601, UTC when it names no zone"
+_LATEST: dict[str, Any] = {
     "type": "object",
     "description": "Fields that have no column are in `extra`, as they were sent.",
     "required": ["ticker", "endpoint", "timestamp", "received_at", "source", "strikes"],
@@ -256,6 +257,19 @@ _LATEST = {
         },
     },
 }
+_ROW = {
+    "type": "object",
+    "description": "The columns that were asked for.",
+    "required": ["timestamp"],
+    "properties": {
+        **{
+            name: _LATEST["properties"][name]
+            for name in _LATEST["properties"]
+            if name not in {"received_at", "strikes"}
+        },
+        "source": {"enum": ["live", "uw", "history", None]},
+    },
+}
 
 
 def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -267,6 +281,7 @@ def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
         400: "something in the request is wrong; nothing was kept",
         401: "the API key is missing or wrong",
         404: "there is no such thing",
+        406: "no format that the Accept header takes",
         408: "the request did not arrive within GEX_TIMEOUT_REQUEST",
         413: "the body is too large",
         415: "the body is not JSON by its type, or compressed",
@@ -315,6 +330,43 @@ def latest_answers() -> dict[int | str, dict[str, Any]]:
     """Describe the answers of `GET /gex/latest`."""
     schema = {"type": "array", "items": _LATEST}
     return {200: _answer("by ticker and endpoint", schema), **_refusals(400, 401, 404)}
+
+
+def snapshots_answers() -> dict[int | str, dict[str, Any]]:
+    """Describe the answers of `GET /gex`."""
+    return {200: _rows_answer("rows by time", _ROW), **_refusals(400, 401, 404, 406, 503)}
+
+
+def _rows_answer(description: str, row: dict[str, Any]) -> dict[str, Any]:
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    return {
+        "description": description,
+        "headers": {
+            "X-Gex-Source": {
+                "description": "what the rows came from: `parquet`, `database`, `memory`, with commas",
+                "schema": {"type": "string"},
+            },
+            "X-Gex-Partial": {
+                "description": "why the database could not be asked, when it could not",
+                "schema": {"type": "string"},
+            },
+            "X-Next-Start": {
+                "description": "the `start` of the rest, when there is more than the limit",
+                "schema": {"type": "string", "pattern": "^[0-9]+$"},
+            },
+        },
+        "content": {
+            "application/json": {"schema": {"type": "array", "items": row}},
+            "application/vnd.apache.arrow.stream": binary,
+            "application/vnd.apache.parquet": binary,
+        },
+    }
+
+
+def stream_answers() -> dict[int | str, dict[str, Any]]:
+    """Describe the answers of `GET /gex/stream`."""
+    events = {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
+    return {200: {"description": "events, until one side ends it", **events}, **_refusals(400, 401, 503)}
 
 
 def finish_document(document: dict[str, Any], *, open_paths: frozenset[str], needs_key: bool) -> dict[str, Any]:
