@@ -29,6 +29,7 @@ from webhook_gateway import (
     queue_routes,
     snapshot_routes,
     stream_routes,
+    strike_routes,
 )
 from webhook_gateway.__main__ import parser as gateway_parser
 
@@ -61,7 +62,17 @@ def test_the_example_environment_lists_every_variable_and_sets_none() -> None:
 
 
 def test_every_route_is_in_the_readme_and_none_besides() -> None:
-    modules = (capture, latest_routes, snapshot_routes, stream_routes, queue_routes, lineage_routes, health, metrics)
+    modules = (
+        capture,
+        latest_routes,
+        snapshot_routes,
+        strike_routes,
+        stream_routes,
+        queue_routes,
+        lineage_routes,
+        health,
+        metrics,
+    )
     routers = [module.router for module in modules]
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     served = {f"{method} {route.path}" for route in routes for method in route.methods or ()}
