@@ -31,6 +31,7 @@ from webhook_gateway import (
     queue_routes,
     snapshot_routes,
     stream_routes,
+    strike_routes,
 )
 from webhook_gateway.__main__ import parser as gateway_parser
 
@@ -67,6 +68,7 @@ def test_every_route_is_in_the_readme_and_none_besides() -> None:
         capture,
         latest_routes,
         snapshot_routes,
+        strike_routes,
         stream_routes,
         queue_routes,
         lineage_routes,
