@@ -42,8 +42,13 @@ run_monitoring:
   poll_interval_seconds: 10
   free_slots_after_run_end_seconds: 10
 
-# Sensor ticks come every two seconds; the uneventful ones need not be kept.
+# Sensor ticks come every two seconds; the uneventful ones need not be kept. Old runs go by GEX_RUN_KEEP_DAYS.
 retention:
+  schedule:
+    purge_after_days:
+      skipped: 30
+      success: 90
+      failure: 90
   sensor:
     purge_after_days:
       skipped: 1

@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", validation_alias=_names("GEX_HOST", "HOST"))
     port: int = Field(8877, ge=0, le=65535, validation_alias=_names("GEX_PORT", "PORT"))
     dagster_port: int = Field(3000, ge=0, le=65535, validation_alias=_names("GEX_DAGSTER_PORT"))
+    dagster_url: str | None = Field(None, pattern=r"^https?://", validation_alias=_names("GEX_DAGSTER_URL"))
     timeout_keep_alive: int = Field(75, ge=1, le=3600, validation_alias=_names("GEX_TIMEOUT_KEEP_ALIVE"))
     timeout_request: int = Field(30, ge=1, le=3600, validation_alias=_names("GEX_TIMEOUT_REQUEST"))
     trusted_proxies: Names = Field((), validation_alias=_names("GEX_TRUSTED_PROXIES"))
@@ -90,6 +91,8 @@ class Settings(BaseSettings):
     silent_feed_minutes: float = Field(5.0, ge=0, le=1e6, validation_alias=_names("GEX_SILENT_FEED_MINUTES"))
     backlog_minutes: float = Field(5.0, gt=0, le=1e6, validation_alias=_names("GEX_BACKLOG_MINUTES"))
     disk_low_gb: float = Field(5.0, ge=0, le=1e6, validation_alias=_names("GEX_DISK_LOW_GB"))
+    run_keep_days: float = Field(90.0, ge=0, le=1e5, validation_alias=_names("GEX_RUN_KEEP_DAYS"))
+    staging_keep_days: float = Field(14.0, ge=0, le=1e5, validation_alias=_names("GEX_STAGING_KEEP_DAYS"))
     dagster_home: Path | None = Field(None, validation_alias=_names("DAGSTER_HOME"))
 
     @field_validator("cors_origins", "trusted_proxies", "history_hosts", "notify_urls", mode="before")
@@ -197,6 +200,11 @@ class Settings(BaseSettings):
         return self.parquet_dir or self.data_dir / "parquet"
 
     @property
+    def dagster_address(self) -> str:
+        """Where people find the Dagster UI, without a slash at its end."""
+        return (self.dagster_url or f"http://127.0.0.1:{self.dagster_port}").rstrip("/")
+
+    @property
     def dagster_home_path(self) -> Path:
         """Dagster's own storage, absolute as Dagster asks."""
         return (self.dagster_home or self.data_dir / "dagster").absolute()
@@ -244,6 +252,7 @@ def environment_for_children(settings: Settings) -> dict[str, str]:
     return {
         **os.environ,
         "GEX_DATA_DIR": str(settings.data_dir.absolute()),
+        "GEX_DAGSTER_PORT": str(settings.dagster_port),
         "DAGSTER_HOME": str(settings.dagster_home_path),
         "DAGSTER_DISABLE_TELEMETRY": "1",
     }

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from gex_pipeline.dagster_home import prepare_dagster_home
 from gex_pipeline.errors import PermanentError
-from gex_pipeline.logs import configure_logging
+from gex_pipeline.logs import configure_logging, rotate
 from gex_pipeline.settings import Settings, SettingsError, environment_for_children, require_writable
 
 POLL_SECONDS = 0.2
@@ -182,6 +182,8 @@ def _watch(children: list[Child], stop: _StopFlag) -> int:
         time.sleep(POLL_SECONDS)
         now = time.monotonic()
         for child in children:
+            if child.log is not None:
+                rotate(child.log)
             if child.is_running:
                 continue
             if child.restart_at == 0.0:

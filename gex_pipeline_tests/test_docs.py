@@ -12,14 +12,14 @@ from gex_pipeline.alerts.conditions import CONDITIONS
 from gex_pipeline.cli import app as command_line
 from gex_pipeline.dagster_home import DOWNLOAD_POOL
 from gex_pipeline.definitions import defs
-from gex_pipeline.history import jobs, judging, schedules, sensors
+from gex_pipeline.history import jobs, judging, schedules, sensors, telling
 from gex_pipeline.history.assets import DATABASE_POOL, GROUP
 from gex_pipeline.history.partitions import PARTITIONS
 from gex_pipeline.loader.__main__ import parser as loader_parser
 from gex_pipeline.poller.__main__ import parser as poller_parser
 from gex_pipeline.settings import Settings, variable_names
 from gex_pipeline.storage.schema import TABLES
-from gex_pipeline.upkeep import nightly_backup
+from gex_pipeline.upkeep import failed_runs, nightly_backup, nightly_upkeep
 from webhook_gateway import (
     capture,
     health,
@@ -86,6 +86,8 @@ def test_every_asset_check_job_schedule_and_sensor_is_in_the_readme() -> None:
     names |= {jobs.history_import.name, sensors.history_queue_sensor.name, DATABASE_POOL, "gex_pipeline.definitions"}
     names |= {schedules.daily_fetch.name, sensors.history_expiry_sensor.name}
     names |= {DOWNLOAD_POOL, jobs.live_export.name, schedules.session_export.name}
+    names |= {failed_runs.failed_runs_sensor.name, telling.tell_operators.name}
+    names |= {nightly_upkeep.upkeep.name, nightly_upkeep.nightly_upkeep.name}
     names |= {nightly_backup.database_backup.name, nightly_backup.nightly_backup.name}
     assert {name for name in names if f"`{name}`" not in named} == set()
     known = names | {"date", "feed", r"2025-11-14\|NQ_NDX:gex_zero"}
