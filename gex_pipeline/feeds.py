@@ -46,6 +46,14 @@ class Feed:
         return cls(normalise_ticker(ticker), normalise_endpoint(endpoint))
 
 
+def is_feed(ticker: object, endpoint: object) -> bool:
+    """Tell whether a user's own rows have names that a feed can have."""
+    try:
+        return Feed.parse(f"{ticker}:{endpoint}") == Feed(str(ticker), str(endpoint))
+    except RecordError:
+        return False
+
+
 def normalise_ticker(value: object) -> str:
     """Upper-case a ticker; RecordError for what is not a plain name (a path, SQL, spaces)."""
     ticker = value.strip().upper() if isinstance(value, str) and value.isascii() else ""

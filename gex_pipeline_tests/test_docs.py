@@ -22,6 +22,7 @@ from gex_pipeline.storage.schema import TABLES
 from gex_pipeline.upkeep import failed_runs, nightly_backup, nightly_upkeep
 from webhook_gateway import (
     capture,
+    coverage_routes,
     health,
     latest_routes,
     lineage_routes,
@@ -64,6 +65,7 @@ def test_the_example_environment_lists_every_variable_and_sets_none() -> None:
 def test_every_route_is_in_the_readme_and_none_besides() -> None:
     modules = (
         capture,
+        coverage_routes,
         latest_routes,
         snapshot_routes,
         stream_routes,
