@@ -66,6 +66,7 @@ def test_the_example_environment_lists_every_variable_and_sets_none() -> None:
 def test_every_route_is_in_the_readme_and_none_besides() -> None:
     modules = (
         capture,
+        coverage_routes,
         latest_routes,
         snapshot_routes,
         strike_routes,

@@ -69,7 +69,7 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         coverage = KnownCoverage(settings)
         gateway = app.state.gateway = Gateway(
-            settings, journal, loader, poller, RateLimits(settings), coverage, Queries(settings), streams
+            settings, journal, loader, poller, RateLimits(settings), Queries(settings), streams, coverage
         )
         await asyncio.to_thread(gateway.latest.rebuild, settings.journal_dir)
         gateway.latest.on_newer = streams.offer

@@ -22,9 +22,9 @@ class Gateway:
 
     Attributes:
         poller: asks GexBot; None when no feed is polled.
-        coverage: which days are stored, as it was found last.
         queries: reads what was recorded, in threads.
         streams: who is sent new snapshots as they come.
+        coverage: which days are stored, as it was found last.
         latest: the newest snapshot of each feed.
         accepted: history requests by id as they were answered, for the moment until the loader has stored them.
         figures: what was last known of the database, for whoever must not wait for it.
@@ -35,9 +35,9 @@ class Gateway:
     loader: ChildProcess
     poller: ChildProcess | None
     rate_limits: RateLimits
-    coverage: KnownCoverage
     queries: Queries
     streams: Streams
+    coverage: KnownCoverage
     latest: LatestSnapshots = field(default_factory=LatestSnapshots)
     accepted: dict[int, dict[str, Any]] = field(default_factory=dict)
     figures: Figures = field(default_factory=Figures)
