@@ -29,6 +29,7 @@ STOP_SECONDS = 30.0
 START_SECONDS = 90.0
 HEALTHY_AFTER_SECONDS = 30.0
 MAX_QUICK_ENDS = 5
+LONGEST_PAUSE_SECONDS = 60.0
 LOG_TAIL_LINES = 15
 _PR_SET_PDEATHSIG = 1
 
@@ -177,7 +178,7 @@ def _wait_until_ready(children: list[Child], stop: _StopFlag) -> bool:
 
 
 def _watch(children: list[Child], stop: _StopFlag) -> int:
-    """Start what ends again, with growing pauses; give up on what never stays."""
+    """Start what ends again, with growing pauses; give up when the gateway, which comes first, never stays."""
     while not stop.is_set:
         time.sleep(POLL_SECONDS)
         now = time.monotonic()
@@ -188,10 +189,11 @@ def _watch(children: list[Child], stop: _StopFlag) -> int:
                 continue
             if child.restart_at == 0.0:
                 child.quick_ends = child.quick_ends + 1 if now - child.started < HEALTHY_AFTER_SECONDS else 1
-                if child.quick_ends > MAX_QUICK_ENDS:
+                if child.quick_ends > MAX_QUICK_ENDS and child is children[0]:
                     logger.error("%s does not stay up%s", child.name, _tail(child))
                     return 1
-                pause = 2.0 ** (child.quick_ends - 1)
+                # Dagster may be without its storage for hours; the gateway goes on meanwhile.
+                pause = min(2.0 ** (child.quick_ends - 1), LONGEST_PAUSE_SECONDS)
                 logger.warning("%s ended; starting it again in %g s%s", child.name, pause, _tail(child))
                 child.restart_at = now + pause
             elif now >= child.restart_at:

@@ -14,6 +14,7 @@ from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.schema import ensure_schema
 from gex_pipeline_tests.gateway_requests import KEY
 from gex_pipeline_tests.inboxes import Inbox, open_inbox
+from gex_pipeline_tests.postgres import postgres_programs
 from gex_pipeline_tests.processes import GatewayProcess, running_gateway
 from gex_pipeline_tests.small_disk import own_mounts
 
@@ -30,10 +31,13 @@ NEED_A_DISK_OF_THEIR_OWN = (
     "test_told_full_disk.py",
 )
 
+NEED_POSTGRESQL = ("test_postgres_storage.py",)
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests that mount a small disk where nobody may."""
-    left_out = [item for item in items if item.path.name in NEED_A_DISK_OF_THEIR_OWN and own_mounts() is None]
+    """Leave out the tests that mount a small disk where nobody may, and those of PostgreSQL where there is none."""
+    names = (*(() if own_mounts() else NEED_A_DISK_OF_THEIR_OWN), *(() if postgres_programs() else NEED_POSTGRESQL))
+    left_out = [item for item in items if item.path.name in names]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
@@ -44,6 +48,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if own_mounts() is None:
         left_out = ", ".join(NEED_A_DISK_OF_THEIR_OWN)
         terminalreporter.write_line(f"left out, because this system lets no process mount a disk: {left_out}")
+    if postgres_programs() is None:
+        left_out = ", ".join(NEED_POSTGRESQL)
+        terminalreporter.write_line(f"left out, because no PostgreSQL server is installed: {left_out}")
 
 
 @pytest.fixture
