@@ -213,6 +213,13 @@ class Settings(BaseSettings):
         return self.parquet_dir or self.data_dir / "parquet"
 
     @property
+    def gateway_address(self) -> str:
+        """Where the gateway answers on this machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
+        named = f"[{host}]" if ":" in host and not host.startswith("[") else host
+        return f"{'https' if self.ssl_certfile else 'http'}://{named}:{self.port}"
+
+    @property
     def dagster_address(self) -> str:
         """Where people find the Dagster UI, without a slash at its end."""
         return (self.dagster_url or f"http://127.0.0.1:{self.dagster_port}").rstrip("/")

@@ -117,8 +117,8 @@ def run_all(settings: Settings) -> int:
             child.start()
         if not _wait_until_ready(children, stop):
             return 0 if stop.is_set else 1
-        logger.info("gateway  %s", _gateway_url(settings))
-        logger.info("Dagster  %s", _dagster_url(settings))
+        logger.info("gateway  %s", settings.gateway_address)
+        logger.info("Dagster  http://127.0.0.1:%d", settings.dagster_port)
         logger.info("data     %s (logs in %s)", settings.data_dir, log_dir)
         return _watch(children, stop)
     finally:
@@ -151,12 +151,12 @@ def _children(settings: Settings, log_dir: Path) -> list[Child]:
     webserver += ["--suppress-warnings", "--dagster-log-level", "warning", "--code-server-log-level", "warning"]
     daemon = [str(scripts / "dagster-daemon"), "run", *location, "--log-level", "warning"]
     return [
-        Child("gateway", gateway, environment, url=f"{_gateway_url(settings)}/health"),
+        Child("gateway", gateway, environment, url=f"{settings.gateway_address}/health"),
         Child(
             "Dagster UI",
             webserver,
             environment,
-            url=f"{_dagster_url(settings)}/server_info",
+            url=f"http://127.0.0.1:{settings.dagster_port}/server_info",
             log=log_dir / "dagster-webserver.log",
         ),
         Child("Dagster daemon", daemon, environment, log=log_dir / "dagster-daemon.log"),
@@ -228,16 +228,6 @@ def _unchecked() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
-
-
-def _gateway_url(settings: Settings) -> str:
-    scheme = "https" if settings.ssl_certfile else "http"
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
-    return f"{scheme}://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{settings.port}"
-
-
-def _dagster_url(settings: Settings) -> str:
-    return f"http://127.0.0.1:{settings.dagster_port}"
 
 
 def _tail(child: Child) -> str:

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from gex_pipeline import supervisor
-from gex_pipeline_tests.processes import clean_environment, free_port, wait_until
+from gex_pipeline_tests.processes import clean_environment, free_port, gex, wait_until
 
 START_SECONDS = 90.0
 
@@ -60,6 +60,9 @@ def test_everything_starts_is_kept_running_and_stops_without_leaving_anything(tm
         wait_until(lambda: answers(f"http://127.0.0.1:{dagster_port}/server_info"), START_SECONDS)
         log = tmp_path / "up.log"
         wait_until(lambda: f"http://127.0.0.1:{dagster_port}" in log.read_text(), START_SECONDS)
+
+        asked = [f"--port={port}", f"--dagster-port={dagster_port}"]
+        wait_until(lambda: gex("status", *asked, data_dir=data_dir).returncode == 0, 60)
 
         ports = ["--port", str(free_port()), "--dagster-port", str(free_port())]
         again = [sys.executable, "-m", "gex_pipeline.cli", "up", "--data-dir", str(data_dir), *ports]
