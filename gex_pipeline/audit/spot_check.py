@@ -163,13 +163,15 @@ def _published(
     table: Table,
     moments: Sequence[int],
 ) -> Rows | None:
-    """Return the rows of the Parquet file; None when there is none."""
+    """Return the rows of the Parquet file; None when there is none that can be read, which has a check of its own."""
     path = partition.published(settings, table)
-    if not path.exists():
+    try:
+        found = connection.execute(
+            f"FROM read_parquet('{quoted(path)}') WHERE timestamp IN ({', '.join(map(str, moments))})"
+        )
+        return _with_json_read(found)
+    except duckdb.Error:
         return None
-    return _with_json_read(
-        connection.execute(f"FROM read_parquet('{quoted(path)}') WHERE timestamp IN ({', '.join(map(str, moments))})")
-    )
 
 
 def _with_json_read(found: duckdb.DuckDBPyConnection) -> Rows:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from gex_pipeline.audit.coverage import DayCoverage
 from gex_pipeline.audit.spot_check import SpotCheck, check_spots
+from gex_pipeline.audit.states import State
 from gex_pipeline.errors import MalformedFileError
 from gex_pipeline.history.bulk import FAILURES, Judged
 from gex_pipeline.history.judging import PUBLISHED, STORED, Check, judge
@@ -21,7 +22,7 @@ class VerifiedDay:
     """A day, and what its checks found now.
 
     Attributes:
-        day: `conflicting` also when a check that compares two places failed.
+        day: `conflicting` also when all seemed to be there and a check found that two places differ.
         judged: the checks that could be run.
         spots: None when nothing is stored, or it could not be looked at.
         error: why it could not be checked to the end; empty when it could.
@@ -91,10 +92,11 @@ def _is_imported_staged(settings: Settings, day: DayCoverage) -> bool:
 
 
 def _with_state(verified: VerifiedDay) -> VerifiedDay:
-    """Call a day conflicting of which two places were found to say different things."""
+    """Call a day conflicting that seemed complete and of which two places were found to say different things."""
     found = [f"{check.asset} {check.name}: {verdict.description}" for check, verdict in verified.failed]
     found += verified.differences[:1]
     if not found:
         return verified
     day = verified.day
-    return replace(verified, day=replace(day, state="conflicting", detail="; ".join((*found, day.detail))))
+    state: State = "conflicting" if day.state == "complete" else day.state
+    return replace(verified, day=replace(day, state=state, detail="; ".join((*found, day.detail))))

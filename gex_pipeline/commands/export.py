@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from gex_pipeline.commands.options import DataDir, Feeds, First, Last, read_day
+from gex_pipeline.commands.options import DataDir, Feeds, First, Last
 from gex_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -20,14 +20,15 @@ STATUSES = ("written", "replaced", "unchanged", "failed")
 def export_days(feeds: Feeds = None, first: First = None, last: Last = None, data_dir: DataDir = None) -> None:
     """Publish what the database holds as Parquet, day by day, and check it; a file that holds it stays as it is."""
     from gex_pipeline.dagster_home import dagster_instance
-    from gex_pipeline.feeds import Feed
+    from gex_pipeline.feeds import Feed, parse_day
     from gex_pipeline.history.export_plan import stored_days
     from gex_pipeline.history.reporting import EXPORT, add_feeds, recorded_run
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings = load_settings(data_dir=data_dir)
+    begin, end = (parse_day("--from", first) if first else None), (parse_day("--to", last) if last else None)
     chosen = [Feed.parse(feed) for feed in feeds or []]
-    partitions = stored_days(settings, chosen, read_day("--from", first), read_day("--to", last))
+    partitions = stored_days(settings, chosen, begin, end)
     counts: Counter[str] = Counter()
     with dagster_instance(settings) as instance:
         add_feeds(instance, partitions)

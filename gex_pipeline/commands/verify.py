@@ -4,11 +4,12 @@ import datetime as dt
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gex_pipeline.commands.options import DataDir, Feeds, First, Last, read_day
+from gex_pipeline.commands.options import DataDir, Feeds, First, Last
 from gex_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
     from gex_pipeline.audit.verifying import VerifiedDay
 
-MOST_SHOWN = 20
+# The report has all of it.
+MOST_SHOWN, MOST_CHARACTERS = 20, 240
 
 
 def verify(
@@ -32,15 +34,15 @@ def verify(
     from gex_pipeline.audit.verifying import verify_days
     from gex_pipeline.clock import epoch_ms
     from gex_pipeline.errors import PermanentError
-    from gex_pipeline.feeds import Feed
+    from gex_pipeline.feeds import Feed, parse_day
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings = load_settings(data_dir=data_dir)
+    begin, end = (parse_day("--from", first) if first else None), (parse_day("--to", last) if last else None)
     chosen = [Feed.parse(feed) for feed in feeds or []]
-    days = (read_day("--from", first), read_day("--to", last))
     verified: list[VerifiedDay] = []
     try:
-        found = find_coverage(settings, chosen, *days, epoch_ms())
+        found = find_coverage(settings, chosen, begin, end, epoch_ms())
         known = {day.partition.feed for day in found.days}
         if unknown := [feed.key for feed in chosen if feed not in known]:
             raise PermanentError(f"nothing is known of {', '.join(unknown)} on these days")
@@ -76,19 +78,20 @@ def _show(verified: "Sequence[VerifiedDay]", problem: str) -> None:
     from gex_pipeline.audit.report import counts_by_feed, reasons, summary
     from gex_pipeline.audit.states import STATES
 
-    console = Console(soft_wrap=True, highlight=False)
-    counts = counts_by_feed(verified)
-    columns = [name for name in (*STATES, "failed", "warned") if any(counter[name] for counter in counts.values())]
-    table = Table("feed", *(name.replace("_", " ") for name in columns))
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for feed, counter in counts.items():
-        table.add_row(feed, *(f"{counter[name]:,}" if counter[name] else "" for name in columns))
+    console = Console(highlight=False)
+    table = Table("feed", "days", "warned", "failed", "states")
+    for feed, counter in counts_by_feed(verified).items():
+        states = [f"{counter[state]:,} {state.replace('_', ' ')}" for state in STATES if counter[state]]
+        days = sum(counter[state] for state in STATES)
+        table.add_row(
+            feed, *(f"{number:,}" for number in (days, counter["warned"], counter["failed"])), ", ".join(states)
+        )
     console.print(table)
     wrong = [each for each in verified if not each.is_well]
     for each in wrong[:MOST_SHOWN]:
         partition = each.day.partition
-        console.print(f"{partition.date} {partition.feed.key} [bold]{each.day.state}[/bold]: {escape(reasons(each))}")
+        why = escape(shorten(reasons(each), MOST_CHARACTERS, placeholder=" ..."))
+        console.print(f"{partition.date} {partition.feed.key} [bold]{each.day.state}[/bold]: {why}", soft_wrap=True)
     if len(wrong) > MOST_SHOWN:
         console.print(f"and {len(wrong) - MOST_SHOWN:,} more days, which the report lists")
-    console.print(escape(summary(verified, problem)))
+    console.print(escape(summary(verified, problem)), soft_wrap=True)
