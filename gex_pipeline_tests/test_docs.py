@@ -4,11 +4,13 @@ import argparse
 import re
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from fastapi.routing import APIRoute
 
 from gex_pipeline.alerts.__main__ import parser as alerts_parser
 from gex_pipeline.alerts.conditions import CONDITIONS
+from gex_pipeline.audit import assets as audit
 from gex_pipeline.cli import app as command_line
 from gex_pipeline.dagster_home import DOWNLOAD_POOL
 from gex_pipeline.definitions import defs
@@ -93,6 +95,7 @@ def test_every_asset_check_job_schedule_and_sensor_is_in_the_readme() -> None:
     names |= {DOWNLOAD_POOL, jobs.live_export.name, schedules.session_export.name}
     names |= {failed_runs.failed_runs_sensor.name, telling.tell_operators.name}
     names |= {nightly_upkeep.upkeep.name, nightly_upkeep.nightly_upkeep.name}
+    names |= {audit.integrity_audit.name, audit.weekly_audit.name}
     names |= {nightly_backup.database_backup.name, nightly_backup.nightly_backup.name}
     assert {name for name in names if f"`{name}`" not in named} == set()
     known = names | {"date", "feed", r"2025-11-14\|NQ_NDX:gex_zero"}
@@ -101,7 +104,8 @@ def test_every_asset_check_job_schedule_and_sensor_is_in_the_readme() -> None:
 
 def test_the_design_s_names_are_the_code_s() -> None:
     graph = defs.resolve_asset_graph()
-    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == {
+    history = dg.AssetSelection.groups(GROUP).resolve(graph)
+    assert {key.to_user_string() for key in history} == {
         "history_file",
         "staged_snapshots",
         "staged_strikes",
@@ -110,7 +114,8 @@ def test_the_design_s_names_are_the_code_s() -> None:
         "snapshots_parquet",
         "strikes_parquet",
     }
-    assert {graph.get(key).group_name for key in graph.get_all_asset_keys()} == {GROUP} == {"history"}
+    assert GROUP == "history"
+    assert {key.to_user_string() for key in graph.get_all_asset_keys() - history} == {"coverage"}
     assert jobs.history_import.name == "history_import"
     assert sensors.history_queue_sensor.name == "history_queue_sensor"
     assert sensors.history_queue_sensor.default_status.value == "RUNNING"
