@@ -1,0 +1,216 @@
+"""Readers beside a live session and imports: how long they wait, and what captures feel of them."""
+
+import http.client
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from gex_pipeline.bench.paced import PacedRun
+from gex_pipeline.bench.servers import GATEWAY, Server, running
+from gex_pipeline.bench.session_files import FULL_SESSION
+from gex_pipeline.bench.turns import BenchmarkError, Tell, clean_environment, in_fresh_process, scratch_folder
+from gex_pipeline.clock import epoch_ms
+from gex_pipeline.storage.lease import lease
+from gex_pipeline.trading_days import session_bounds_ms
+
+PER_SECOND = 120
+PUBLISHED_DAYS = 3
+# A page asks a few times a second; ten are several pages.
+PAUSE_SECONDS = 0.1
+HOUR_MS, HOUR_ROWS = 3_600_000, 3_600
+LIVE = "LIVE"
+FOUR = "spot_price,zero_gamma,sum_gex_vol"
+JSON, ARROW = "application/json", "application/vnd.apache.arrow.stream"
+NEWEST = "newest snapshot"
+
+
+@dataclass(frozen=True)
+class QueryFigures:
+    """How long one kind of query took.
+
+    Attributes:
+        size_bytes: of an answer.
+        partial: answers that lacked something, as the database could not be asked.
+    """
+
+    answers: int
+    size_bytes: int
+    partial: int
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True)
+class QueryRun:
+    """What readers and captures saw.
+
+    Attributes:
+        queries: the readers, by what they asked for.
+        imports: how many day files were imported while they asked.
+        alone: captures beside the imports, without readers.
+        beside: captures beside both.
+    """
+
+    queries: dict[str, QueryFigures]
+    imports: int
+    alone: PacedRun
+    beside: PacedRun
+
+    @property
+    def hour_p95_ms(self) -> float:
+        """The slowest of the queries for an hour."""
+        return max(figures.p95_ms for name, figures in self.queries.items() if "hour" in name)
+
+
+def run_queries(day: Path, *, seconds: float, tell: Tell) -> QueryRun:
+    """Ask a gateway that takes captures while day files are imported.
+
+    Args:
+        day: a history file of FULL_SESSION's feed; each import is of another ticker.
+        seconds: of load, once without readers and once with them.
+        tell: told what is going on.
+
+    Raises:
+        BenchmarkError: an answer other than 200, or a failed import.
+    """
+    with scratch_folder() as folder, running(GATEWAY, folder) as server:
+        for number in range(PUBLISHED_DAYS):
+            tell(f"publish {number + 1} of {PUBLISHED_DAYS} days")
+            _import(server, day, folder, f"DAY{number}" if number else FULL_SESSION.feed.ticker)
+        asked = _queries(_fill_session(server))
+        with _importing(server, day, folder) as imported:
+            tell(f"{PER_SECOND} captures/s for {seconds:g} s, without readers")
+            alone = _load(server, seconds, folder)
+            tell(f"{PER_SECOND} captures/s for {seconds:g} s, with readers")
+            before, is_over = len(imported), threading.Event()
+            delays: dict[str, list[tuple[float, int, bool]]] = {name: [] for name in asked}
+            failures: list[BenchmarkError] = []
+            reader = threading.Thread(target=_ask_until, args=(is_over, server, asked, delays, failures))
+            reader.start()
+            beside = _load(server, seconds, folder)
+            is_over.set()
+            reader.join()
+    if failures:
+        raise failures[0]
+    return QueryRun({name: _figures(each) for name, each in delays.items()}, len(imported) - before, alone, beside)
+
+
+def _queries(ends_ms: int) -> dict[str, tuple[str, str]]:
+    """Return path and format of each query by its name, for a live session that has its last snapshot then."""
+    opened_ms, _ = session_bounds_ms(FULL_SESSION.date)
+    starts = {
+        "published": (FULL_SESSION.feed.key, opened_ms + HOUR_MS),
+        "today": (f"{LIVE}:gex_zero", ends_ms + 1000 - HOUR_MS),
+    }
+    queries = {}
+    for place, (feed, start_ms) in starts.items():
+        hour = f"/gex?feed={feed}&start={start_ms}&end={start_ms + HOUR_MS}"
+        for name, media_type in (("JSON", JSON), ("Arrow", ARROW)):
+            queries[f"one hour, {place}, all columns, {name}"] = hour, media_type
+            queries[f"one hour, {place}, 4 columns, {name}"] = f"{hour}&columns={FOUR}", media_type
+        queries[f"one ladder, {place}"] = f"/gex/strikes?feed={feed}&at={start_ms + HOUR_MS // 2}", JSON
+    return queries | {NEWEST: ("/gex/latest?ticker=T0&endpoint=gex_zero", JSON)}
+
+
+def _fill_session(server: Server) -> int:
+    """Put a session into the database as if it had been captured, and return when it ends (epoch ms UTC): now."""
+    _, closes_ms = session_bounds_ms(FULL_SESSION.date)
+    ends_ms = epoch_ms() // 1000 * 1000
+    with lease(server.data_dir / "gex_data.db", purpose="fill a session") as connection:
+        for table in ("gex_snapshots", "gex_strikes"):
+            connection.execute(
+                f"INSERT INTO {table} "
+                f"SELECT * REPLACE (timestamp + {ends_ms - closes_ms} AS timestamp, '{LIVE}' AS ticker, "
+                f"'live' AS source) FROM {table} WHERE ticker = '{FULL_SESSION.feed.ticker}'"
+            ).fetchall()
+    return ends_ms
+
+
+@contextmanager
+def _importing(server: Server, day: Path, folder: Path) -> Iterator[list[str]]:
+    """Import one day file after the other for the length of a block; the list has what was imported."""
+    is_over, imported, failures = threading.Event(), list[str](), list[BenchmarkError]()
+
+    def work() -> None:
+        while not is_over.is_set():
+            ticker = f"LOOP{len(imported)}"
+            try:
+                _import(server, day, folder, ticker)
+            except BenchmarkError as error:
+                failures.append(error)
+                return
+            imported.append(ticker)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield imported
+    finally:
+        is_over.set()
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+def _import(server: Server, day: Path, folder: Path, ticker: str) -> None:
+    file = folder / day.name.replace(FULL_SESSION.feed.ticker, ticker)
+    file.write_bytes(day.read_bytes().replace(FULL_SESSION.feed.ticker.encode(), ticker.encode()))
+    environment = clean_environment() | {"GEX_DATA_DIR": os.fspath(server.data_dir)}
+    command = [sys.executable, "-m", "gex_pipeline.cli", "import", str(file)]
+    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    file.unlink()
+    if ended.returncode:
+        raise BenchmarkError(f"gex import failed: {ended.stderr.strip()[-2000:]}")
+
+
+def _load(server: Server, seconds: float, folder: Path) -> PacedRun:
+    return in_fresh_process("paced", server.port, PER_SECOND, seconds, cwd=folder, result=PacedRun)
+
+
+def _ask_until(
+    is_over: threading.Event,
+    server: Server,
+    asked: dict[str, tuple[str, str]],
+    delays: dict[str, list[tuple[float, int, bool]]],
+    failures: list[BenchmarkError],
+) -> None:
+    """Ask each query in turn over a connection that stays open; the first round only warms up."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    is_warm = False
+    while not is_over.is_set():
+        for name, (path, media_type) in asked.items():
+            started = time.perf_counter()
+            connection.request("GET", path, headers={"Accept": media_type})
+            answer = connection.getresponse()
+            body = answer.read()
+            took = time.perf_counter() - started
+            if answer.status != 200:
+                failures.append(BenchmarkError(f"{name}: {answer.status} {body[:500].decode(errors='replace')}"))
+                return
+            if not is_warm and "hour" in name and media_type == JSON and len(msgspec.json.decode(body)) != HOUR_ROWS:
+                failures.append(BenchmarkError(f"{name}: other than {HOUR_ROWS:,} rows"))
+                return
+            if is_warm:
+                delays[name].append((took, len(body), answer.headers["X-Gex-Partial"] is not None))
+            if is_over.wait(PAUSE_SECONDS):
+                break
+        is_warm = True
+    connection.close()
+
+
+def _figures(delays: list[tuple[float, int, bool]]) -> QueryFigures:
+    if not delays:
+        raise BenchmarkError("there was no time for as many queries; take more --seconds")
+    took, sizes, partial = zip(*delays, strict=True)
+    p50, p95, p99 = (float(value) * 1000 for value in np.percentile(took, (50, 95, 99)))
+    return QueryFigures(len(delays), max(sizes), sum(partial), p50, p95, p99)
