@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import requests
 
 from gex_pipeline.bench.paced import PacedRun
 from gex_pipeline.bench.servers import GATEWAY, Server, running
@@ -39,12 +40,12 @@ class QueryFigures:
 
     Attributes:
         size_bytes: of an answer.
-        partial: answers that lacked something, as the database could not be asked.
+        lacking: answers without all or (503) without anything, as the database could not be asked.
     """
 
     answers: int
     size_bytes: int
-    partial: int
+    lacking: int
     p50_ms: float
     p95_ms: float
     p99_ms: float
@@ -66,11 +67,6 @@ class QueryRun:
     alone: PacedRun
     beside: PacedRun
 
-    @property
-    def hour_p95_ms(self) -> float:
-        """The slowest of the queries for an hour."""
-        return max(figures.p95_ms for name, figures in self.queries.items() if "hour" in name)
-
 
 def run_queries(day: Path, *, seconds: float, tell: Tell) -> QueryRun:
     """Ask a gateway that takes captures while day files are imported.
@@ -81,28 +77,33 @@ def run_queries(day: Path, *, seconds: float, tell: Tell) -> QueryRun:
         tell: told what is going on.
 
     Raises:
-        BenchmarkError: an answer other than 200, or a failed import.
+        BenchmarkError: an answer that is wrong, or a failed import.
     """
     with scratch_folder() as folder, running(GATEWAY, folder) as server:
         for number in range(PUBLISHED_DAYS):
             tell(f"publish {number + 1} of {PUBLISHED_DAYS} days")
             _import(server, day, folder, f"DAY{number}" if number else FULL_SESSION.feed.ticker)
-        asked = _queries(_fill_session(server))
+        reader = Reader(server.port, _queries(_fill_session(server)))
+        _capture_first(server)
+        reader.ask_all()  # the first queries of a process load DuckDB and Arrow
+        reader.answers.clear()
         with _importing(server, day, folder) as imported:
             tell(f"{PER_SECOND} captures/s for {seconds:g} s, without readers")
             alone = _load(server, seconds, folder)
             tell(f"{PER_SECOND} captures/s for {seconds:g} s, with readers")
-            before, is_over = len(imported), threading.Event()
-            delays: dict[str, list[tuple[float, int, bool]]] = {name: [] for name in asked}
-            failures: list[BenchmarkError] = []
-            reader = threading.Thread(target=_ask_until, args=(is_over, server, asked, delays, failures))
-            reader.start()
-            beside = _load(server, seconds, folder)
-            is_over.set()
-            reader.join()
-    if failures:
-        raise failures[0]
-    return QueryRun({name: _figures(each) for name, each in delays.items()}, len(imported) - before, alone, beside)
+            before = len(imported)
+            thread = threading.Thread(target=reader.run)
+            thread.start()
+            try:
+                beside = _load(server, seconds, folder)
+            finally:
+                reader.is_over.set()
+                thread.join()
+            during = len(imported) - before
+        reader.close()
+    if reader.failure is not None:
+        raise reader.failure
+    return QueryRun(reader.figures(), during, alone, beside)
 
 
 def _queries(ends_ms: int) -> dict[str, tuple[str, str]]:
@@ -122,16 +123,22 @@ def _queries(ends_ms: int) -> dict[str, tuple[str, str]]:
     return queries | {NEWEST: ("/gex/latest?ticker=T0&endpoint=gex_zero", JSON)}
 
 
+def _capture_first(server: Server) -> None:
+    """Make the feed known of which the newest snapshot is asked for."""
+    first = {"timestamp": epoch_ms(), "ticker": "T0", "spot": 1.0}
+    requests.post(f"http://127.0.0.1:{server.port}/gex", json=first, timeout=60).raise_for_status()
+
+
 def _fill_session(server: Server) -> int:
     """Put a session into the database as if it had been captured, and return when it ends (epoch ms UTC): now."""
-    _, closes_ms = session_bounds_ms(FULL_SESSION.date)
     ends_ms = epoch_ms() // 1000 * 1000
+    feed = f"ticker = '{FULL_SESSION.feed.ticker}'"
     with lease(server.data_dir / "gex_data.db", purpose="fill a session") as connection:
+        [[last_ms]] = connection.execute(f"SELECT max(timestamp) FROM gex_snapshots WHERE {feed}").fetchall()
         for table in ("gex_snapshots", "gex_strikes"):
             connection.execute(
-                f"INSERT INTO {table} "
-                f"SELECT * REPLACE (timestamp + {ends_ms - closes_ms} AS timestamp, '{LIVE}' AS ticker, "
-                f"'live' AS source) FROM {table} WHERE ticker = '{FULL_SESSION.feed.ticker}'"
+                f"INSERT INTO {table} SELECT * REPLACE (timestamp + {ends_ms - last_ms} AS timestamp, "
+                f"'{LIVE}' AS ticker, 'live' AS source) FROM {table} WHERE {feed}"
             ).fetchall()
     return ends_ms
 
@@ -177,40 +184,61 @@ def _load(server: Server, seconds: float, folder: Path) -> PacedRun:
     return in_fresh_process("paced", server.port, PER_SECOND, seconds, cwd=folder, result=PacedRun)
 
 
-def _ask_until(
-    is_over: threading.Event,
-    server: Server,
-    asked: dict[str, tuple[str, str]],
-    delays: dict[str, list[tuple[float, int, bool]]],
-    failures: list[BenchmarkError],
-) -> None:
-    """Ask each query in turn over a connection that stays open; the first round only warms up."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-    is_warm = False
-    while not is_over.is_set():
-        for name, (path, media_type) in asked.items():
+class Reader:
+    """Asks one query after the other over a connection that stays open."""
+
+    def __init__(self, port: int, queries: dict[str, tuple[str, str]]) -> None:
+        """Take path and format of each query, by its name."""
+        self.answers: dict[str, list[tuple[float, int, bool]]] = {}
+        self.failure: BenchmarkError | None = None
+        self.is_over = threading.Event()
+        self._queries = queries
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+    def run(self) -> None:
+        """Ask until it is over."""
+        try:
+            while not self.is_over.is_set():
+                self.ask_all()
+        except BenchmarkError as error:
+            self.failure = error
+
+    def ask_all(self) -> None:
+        """Ask each once and note seconds, bytes, and whether something was lacking.
+
+        Raises:
+            BenchmarkError: an answer other than 200 and 503, or an hour with other than HOUR_ROWS rows.
+        """
+        for name, (path, media_type) in self._queries.items():
             started = time.perf_counter()
-            connection.request("GET", path, headers={"Accept": media_type})
-            answer = connection.getresponse()
+            self._connection.request("GET", path, headers={"Accept": media_type})
+            answer = self._connection.getresponse()
             body = answer.read()
             took = time.perf_counter() - started
-            if answer.status != 200:
-                failures.append(BenchmarkError(f"{name}: {answer.status} {body[:500].decode(errors='replace')}"))
+            if answer.status not in {200, 503}:
+                raise BenchmarkError(f"{name}: {answer.status} {body[:500].decode(errors='replace')}")
+            is_lacking = answer.status == 503 or answer.headers["X-Gex-Partial"] is not None
+            if (
+                not is_lacking
+                and "hour" in name
+                and media_type == JSON
+                and len(msgspec.json.decode(body)) != HOUR_ROWS
+            ):
+                raise BenchmarkError(f"{name}: other than {HOUR_ROWS:,} rows")
+            self.answers.setdefault(name, []).append((took, len(body), is_lacking))
+            if self.is_over.wait(PAUSE_SECONDS):
                 return
-            if not is_warm and "hour" in name and media_type == JSON and len(msgspec.json.decode(body)) != HOUR_ROWS:
-                failures.append(BenchmarkError(f"{name}: other than {HOUR_ROWS:,} rows"))
-                return
-            if is_warm:
-                delays[name].append((took, len(body), answer.headers["X-Gex-Partial"] is not None))
-            if is_over.wait(PAUSE_SECONDS):
-                break
-        is_warm = True
-    connection.close()
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._connection.close()
+
+    def figures(self) -> dict[str, QueryFigures]:
+        """Return how long each took."""
+        return {name: _figures(answers) for name, answers in self.answers.items()}
 
 
-def _figures(delays: list[tuple[float, int, bool]]) -> QueryFigures:
-    if not delays:
-        raise BenchmarkError("there was no time for as many queries; take more --seconds")
-    took, sizes, partial = zip(*delays, strict=True)
+def _figures(answers: list[tuple[float, int, bool]]) -> QueryFigures:
+    took, sizes, lacking = zip(*answers, strict=True)
     p50, p95, p99 = (float(value) * 1000 for value in np.percentile(took, (50, 95, 99)))
-    return QueryFigures(len(delays), max(sizes), sum(partial), p50, p95, p99)
+    return QueryFigures(len(answers), max(sizes), sum(lacking), p50, p95, p99)

@@ -73,10 +73,10 @@ def session_table(run: SessionRun) -> Table:
 def query_tables(run: QueryRun) -> list[Table]:
     """Return how long readers waited, and captures with and without them."""
     title = f"Queries beside captures and {run.imports} imports"
-    queries = _table(title, "query", "answers", "bytes", "partial", "p50 ms", "p95 ms", "p99 ms")
+    queries = _table(title, "query", "answers", "bytes", "lacking", "p50 ms", "p95 ms", "p99 ms")
     for name, each in run.queries.items():
         delays = (f"{value:.1f}" for value in (each.p50_ms, each.p95_ms, each.p99_ms))
-        queries.add_row(name, f"{each.answers:,}", f"{each.size_bytes:,}", f"{each.partial:,}", *delays)
+        queries.add_row(name, f"{each.answers:,}", f"{each.size_bytes:,}", f"{each.lacking:,}", *delays)
     captures = _table("Captures beside imports", "captures", "sent", "failed", "p50 ms", "p95 ms", "p99 ms")
     for name, load in (("without readers", run.alone), ("with readers", run.beside)):
         delays = (f"{value:.1f}" for value in (load.p50_ms, load.p95_ms, load.p99_ms))
