@@ -12,7 +12,7 @@ from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.schema import missing_schema
 
 # How long it is waited for: where there is something to answer without it, and where there is not.
-SHORT_WAIT_SECONDS, WAIT_SECONDS = 0.02, 5.0
+SHORT_WAIT_SECONDS, WAIT_SECONDS = 0.02, 3.0
 
 Found = TypeVar("Found")
 
