@@ -140,10 +140,11 @@ def test_the_sensor_runs_by_default_and_launches_the_job() -> None:
     assert sensor.minimum_interval_seconds == 2
 
 
-def test_the_sensor_that_warns_runs_by_default_and_launches_nothing() -> None:
-    sensor = defs.resolve_sensor_def("history_expiry_sensor")
+@pytest.mark.parametrize("name", ["history_expiry_sensor", "failed_runs_sensor"])
+def test_a_sensor_that_warns_runs_by_default_and_launches_nothing_but_the_telling(name: str) -> None:
+    sensor = defs.resolve_sensor_def(name)
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
-    assert not sensor.targets
+    assert [job.name for job in sensor.jobs] == ["tell_operators"]
 
 
 def test_what_writes_the_database_takes_turns_in_one_pool(tmp_path: Path) -> None:
