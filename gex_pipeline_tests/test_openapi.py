@@ -38,6 +38,7 @@ OPERATIONS = [
     ("GET", "/gex_history_queue"),
     ("GET", "/gex_history_queue/{request_id}"),
     ("GET", "/lineage"),
+    ("GET", "/coverage"),
     ("GET", "/metrics"),
     ("GET", "/health"),
     ("GET", "/ready"),

@@ -19,10 +19,12 @@ from gex_pipeline.errors import FieldProblem
 from gex_pipeline.settings import Settings
 from webhook_gateway import (
     capture,
+    coverage_routes,
     health,
     latest_routes,
     lineage_routes,
     metrics,
+    page_routes,
     queue_routes,
     snapshot_routes,
     stream_routes,
@@ -30,6 +32,7 @@ from webhook_gateway import (
 )
 from webhook_gateway.bodies import describe, has_key, json_response
 from webhook_gateway.child_process import ChildProcess
+from webhook_gateway.coverage import KnownCoverage
 from webhook_gateway.formats import EXPOSED_HEADERS
 from webhook_gateway.journal_writer import JournalWriter
 from webhook_gateway.openapi import finish_document
@@ -38,7 +41,7 @@ from webhook_gateway.rate_limits import RateLimits
 from webhook_gateway.state import Gateway, gateway_of
 from webhook_gateway.streams import Streams
 
-OPEN_PATHS = frozenset({"/health", "/ready"})
+OPEN_PATHS = frozenset({"/health", "/ready"}) | page_routes.OPEN_PATHS
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +67,9 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        coverage = KnownCoverage(settings)
         gateway = app.state.gateway = Gateway(
-            settings, journal, loader, poller, RateLimits(settings), Queries(settings), streams
+            settings, journal, loader, poller, RateLimits(settings), Queries(settings), streams, coverage
         )
         await asyncio.to_thread(gateway.latest.rebuild, settings.journal_dir)
         gateway.latest.on_newer = streams.offer
@@ -77,7 +81,7 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
             yield
         finally:
             gateway.queries.close()
-            await asyncio.gather(*(child.stop() for child in companions))
+            await asyncio.gather(coverage.stop(), *(child.stop() for child in companions))
             await journal.close()
             await loader.stop()
 
@@ -95,8 +99,10 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
     app.include_router(stream_routes.router)
     app.include_router(queue_routes.router)
     app.include_router(lineage_routes.router)
+    app.include_router(coverage_routes.router)
     app.include_router(health.router)
     app.include_router(metrics.router)
+    app.include_router(page_routes.router)
     app.openapi_schema = finish_document(app.openapi(), open_paths=OPEN_PATHS, needs_key=settings.api_key is not None)
     app.add_exception_handler(StarletteHTTPException, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_invalid)

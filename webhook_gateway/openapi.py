@@ -210,6 +210,22 @@ _LINE = {
         "run_id": {"type": ["string", "null"]},
     },
 }
+_DAY = {
+    "type": "object",
+    "required": ["feed", "date", "state", "snapshots", "parquet_snapshots", "first", "last", "detail"],
+    "properties": {
+        "feed": {"type": "string", "examples": ["NQ_NDX:gex_zero"]},
+        "date": {"type": "string", "format": "date"},
+        "state": {
+            "enum": ["complete", "partial", "missing", "conflicting", "never_exported", "about_to_expire"],
+        },
+        "snapshots": {"type": "integer", "description": "in the database or, where that is locked, in Parquet"},
+        "parquet_snapshots": {"type": "integer"},
+        "first": {"type": ["integer", "null"], "description": "of the snapshots, epoch milliseconds UTC"},
+        "last": {"type": ["integer", "null"]},
+        "detail": {"type": "string", "description": "why it has this state, in one line"},
+    },
+}
 MOMENT = "epoch seconds, epoch milliseconds or ISO 8601, UTC when it names no zone"
 _LATEST: dict[str, Any] = {
     "type": "object",
@@ -304,6 +320,11 @@ def queue_answers() -> dict[int | str, dict[str, Any]]:
 def lineage_answers() -> dict[int | str, dict[str, Any]]:
     """Describe the answers of `GET /lineage`."""
     return {200: _answer("the newest first", {"type": "array", "items": _LINE}), **_refusals(400, 401, 503)}
+
+
+def coverage_answers() -> dict[int | str, dict[str, Any]]:
+    """Describe the answers of `GET /coverage`."""
+    return {200: _answer("by feed and date", {"type": "array", "items": _DAY}), **_refusals(400, 401, 503)}
 
 
 def latest_answers() -> dict[int | str, dict[str, Any]]:

@@ -7,6 +7,7 @@ from fastapi import Request
 
 from gex_pipeline.settings import Settings
 from webhook_gateway.child_process import ChildProcess
+from webhook_gateway.coverage import KnownCoverage
 from webhook_gateway.figures import Figures
 from webhook_gateway.journal_writer import JournalWriter
 from webhook_gateway.latest import LatestSnapshots
@@ -23,6 +24,7 @@ class Gateway:
         poller: asks GexBot; None when no feed is polled.
         queries: reads what was recorded, in threads.
         streams: who is sent new snapshots as they come.
+        coverage: which days are stored, as it was found last.
         latest: the newest snapshot of each feed.
         accepted: history requests by id as they were answered, for the moment until the loader has stored them.
         figures: what was last known of the database, for whoever must not wait for it.
@@ -35,6 +37,7 @@ class Gateway:
     rate_limits: RateLimits
     queries: Queries
     streams: Streams
+    coverage: KnownCoverage
     latest: LatestSnapshots = field(default_factory=LatestSnapshots)
     accepted: dict[int, dict[str, Any]] = field(default_factory=dict)
     figures: Figures = field(default_factory=Figures)
