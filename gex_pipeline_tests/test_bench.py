@@ -19,9 +19,11 @@ from gex_pipeline.bench.floors import BOUNDS, Bound, judge
 from gex_pipeline.bench.growth_bench import Growth, measure_growth
 from gex_pipeline.bench.import_bench import OWN_YARDSTICK, ImportComparison, compare_imports
 from gex_pipeline.bench.load import LoadRun
+from gex_pipeline.bench.query_bench import run_queries
 from gex_pipeline.bench.runs import ImportRun, summarise
 from gex_pipeline.bench.session_bench import run_session
 from gex_pipeline.bench.session_files import partition_of, write_fourfold
+from gex_pipeline.bench.tables import query_tables
 from gex_pipeline.bench.turns import BenchmarkError, in_fresh_process, scratch_folder, take_turns
 from gex_pipeline.demo.sessions import Session, write_history_file
 from gex_pipeline.feeds import Feed
@@ -71,6 +73,19 @@ def test_the_import_benchmark_shows_every_stage_and_the_yardsticks_beside_it(day
     for word in (*STAGES, "total", "snapshots/s", "strikes/s", "MB/s", "peak MB", "yardstick_import.py", "slow.py"):
         assert f" {word} " in ended.stdout, word
     assert not (tmp_path / "data").exists()
+
+
+def test_the_query_benchmark_shows_readers_and_captures_beside_each_other(
+    day: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("PUBLISHED_DAYS", 1), ("HOUR_MS", 60_000), ("HOUR_ROWS", 60)):
+        monkeypatch.setattr(f"gex_pipeline.bench.query_bench.{name}", value)
+    run = run_queries(day, seconds=2, tell=_silent)
+    assert len(run.queries) == 11
+    assert all(figures.answers > 0 and figures.size_bytes > 0 for figures in run.queries.values())
+    assert (run.alone.failed, run.beside.failed) == (0, 0)
+    cells = [cell for table in query_tables(run) for column in table.columns for cell in column.cells]
+    assert {*run.queries, "with readers", "without readers"} <= set(cells)
 
 
 def test_the_backlog_benchmark_shows_speed_and_memory(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from gex_pipeline.bench.floors import Judged
 from gex_pipeline.bench.growth_bench import EMPTY, FOURFOLD, GROWN, Growth
 from gex_pipeline.bench.import_bench import OURS, ImportComparison
 from gex_pipeline.bench.load import LoadRun
+from gex_pipeline.bench.query_bench import QueryRun
 from gex_pipeline.bench.runs import ImportFigures
 from gex_pipeline.bench.session_bench import SessionRun
 
@@ -67,6 +68,20 @@ def session_table(run: SessionRun) -> Table:
     waits = (f"{seconds * 1000:,.0f}" for seconds in (run.queryable_p50_seconds, run.queryable_p95_seconds))
     table.add_row("answer to row in DuckDB", *waits, "", "", "")
     return table
+
+
+def query_tables(run: QueryRun) -> list[Table]:
+    """Return how long readers waited, and captures with and without them."""
+    title = f"Queries beside captures and {run.imports} imports"
+    queries = _table(title, "query", "answers", "bytes", "lacking", "p50 ms", "p95 ms", "p99 ms")
+    for name, each in run.queries.items():
+        delays = (f"{value:.1f}" for value in (each.p50_ms, each.p95_ms, each.p99_ms))
+        queries.add_row(name, f"{each.answers:,}", f"{each.size_bytes:,}", f"{each.lacking:,}", *delays)
+    captures = _table("Captures beside imports", "captures", "sent", "failed", "p50 ms", "p95 ms", "p99 ms")
+    for name, load in (("without readers", run.alone), ("with readers", run.beside)):
+        delays = (f"{value:.1f}" for value in (load.p50_ms, load.p95_ms, load.p99_ms))
+        captures.add_row(name, f"{load.sent:,}", f"{load.failed:,}", *delays)
+    return [queries, captures]
 
 
 def crowd_table(phases: Mapping[str, CrowdRun]) -> Table:

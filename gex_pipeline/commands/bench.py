@@ -76,6 +76,19 @@ def bench_session(
         console.print(session_table(run_session(day, seconds=seconds, tell=tell)))
 
 
+@bench_app.command("query")
+def bench_query(
+    seconds: Annotated[float, typer.Option(min=1, help="Of load, without readers and again with them.")] = 60,
+) -> None:
+    """Ask for an hour, a ladder, the newest snapshot beside 120 captures a second and one import after the other."""
+    from gex_pipeline.bench.query_bench import run_queries
+    from gex_pipeline.bench.tables import query_tables
+
+    with _shown() as (console, tell), _day_file(None, tell) as day:
+        for table in query_tables(run_queries(day, seconds=seconds, tell=tell)):
+            console.print(table)
+
+
 @bench_app.command("crowd")
 def bench_crowd(
     seconds: Annotated[float, typer.Option(min=0.1, help="Of load in each phase.")] = 10,

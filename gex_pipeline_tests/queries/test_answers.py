@@ -2,8 +2,10 @@
 
 import io
 import json
+import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -314,3 +316,14 @@ def test_publishing_a_day_changes_no_answer(reading: GatewayProcess) -> None:
     monday = day_span(MONDAY)
     answer = ask(reading, f"?feed={FEED.key}&start={monday.start_ms}&end={monday.end_ms}")
     assert (len(answer.json()), answer.headers["x-gex-source"]) == (10, "database, parquet")
+
+
+def test_the_examples_of_the_page_run(reading: GatewayProcess) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "queries.md").read_text()
+    [example] = re.findall(r"```python\n(.+?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(example.replace("localhost:8877", f"127.0.0.1:{reading.port}").replace("NQ_NDX", "SPX"), names)  # noqa: S102
+    assert names["frame"]["timestamp"].to_list() == [(OPENING[FRIDAY] + second) * 1000 for second in range(10)]
+    assert names["minutes"].fetchall() == [(OPENING[FRIDAY] * 1000, 6734.5)]
+    for url in re.findall(r"^curl 'localhost:8877(.+?)'", page, re.MULTILINE):
+        assert get(reading, url.replace("NQ_NDX", "SPX")).status_code == 200
