@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from gex_pipeline.dagster_home import prepare_dagster_home
 from gex_pipeline.errors import PermanentError
 from gex_pipeline.logs import configure_logging, rotate
+from gex_pipeline.priority import give_way
 from gex_pipeline.settings import Settings, SettingsError, environment_for_children, require_writable
 
 POLL_SECONDS = 0.2
@@ -43,6 +44,7 @@ class Child:
     Attributes:
         url: answers when the process is ready; None when it has no address.
         log: where its output goes; None for our own standard error.
+        can_wait: captures and readers go before it on a busy machine, and before what it starts.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Child:
     environment: dict[str, str]
     url: str | None = None
     log: Path | None = None
+    can_wait: bool = False
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     quick_ends: int = 0
@@ -66,9 +69,14 @@ class Child:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 - this process has one thread
+                preexec_fn=self._begin,  # noqa: PLW1509 - this process has one thread
             )
         self.started = time.monotonic()
+
+    def _begin(self) -> None:
+        _end_with_parent()
+        if self.can_wait:
+            give_way()
 
     @property
     def is_running(self) -> bool:
@@ -159,7 +167,7 @@ def _children(settings: Settings, log_dir: Path) -> list[Child]:
             url=f"http://127.0.0.1:{settings.dagster_port}/server_info",
             log=log_dir / "dagster-webserver.log",
         ),
-        Child("Dagster daemon", daemon, environment, log=log_dir / "dagster-daemon.log"),
+        Child("Dagster daemon", daemon, environment, log=log_dir / "dagster-daemon.log", can_wait=True),
     ]
 
 
