@@ -1,6 +1,10 @@
 """The error tree: what went wrong, whether trying again can help, and what the reader can do."""
 
+import re
 from dataclasses import dataclass
+
+_QUERY_STRING = re.compile(r"(https?://[^\s?]*)\?\S*")
+_USER = re.compile(r"://[^\s/@]*@")
 
 
 class GexError(Exception):
@@ -91,3 +95,8 @@ class RecordError(PermanentError):
         except RecursionError:
             rendered = f"a deeply nested {type(value).__name__}"
         return cls(FieldProblem(field, rendered if len(rendered) <= 80 else rendered[:77] + "...", expected))
+
+
+def without_secrets(text: str) -> str:
+    """Return a text whose URLs have neither query string nor user and password."""
+    return _USER.sub("://", _QUERY_STRING.sub(r"\1", text))

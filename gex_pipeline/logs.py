@@ -2,13 +2,34 @@
 
 import logging
 import logging.handlers
+import os
+import shutil
 import time
+from pathlib import Path
 
 from gex_pipeline.settings import Settings
 
 _FORMAT = "%(asctime)s.%(msecs)03dZ %(levelname)-7s %(name)s: %(message)s"
 _FILE_BYTES = 10 * 1024**2
 _FILES_KEPT = 5
+
+
+def rotate(path: Path) -> None:
+    """Begin a file anew that another process appends to, when it is long: the old text goes to `<name>.1` and so on.
+
+    What is written between copying and emptying it is lost.
+    """
+    try:
+        if path.stat().st_size < _FILE_BYTES:
+            return
+    except FileNotFoundError:
+        return
+    for number in range(_FILES_KEPT - 1, 0, -1):
+        older = path.with_name(f"{path.name}.{number}")
+        if older.exists():
+            older.replace(path.with_name(f"{path.name}.{number + 1}"))
+    shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+    os.truncate(path, 0)
 
 
 def configure_logging(settings: Settings, process: str) -> None:

@@ -1,7 +1,10 @@
 """Telling operators: one message to every address of GEX_NOTIFY_URLS."""
 
 import logging
+import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import apprise
 
@@ -16,14 +19,32 @@ logger = logging.getLogger(__name__)
 logging.getLogger("apprise").setLevel(logging.CRITICAL)
 
 
-def notify(settings: Settings, title: str, body: str) -> bool:
-    """Send a message; return whether every address took it. A failure is logged and never raised.
+@dataclass(frozen=True)
+class Message:
+    """What operators are told. It must hold no secret: addresses of other people see it."""
 
-    The text must hold no secret: addresses of other people see it.
+    title: str
+    text: str
+
+
+def notify(settings: Settings, message: Message, retry_seconds: Sequence[float] = ()) -> list[int]:
+    """Send a message to every address; return the places in the list of those that never took it.
+
+    A failure is logged and never raised.
+
+    Args:
+        settings: with the addresses.
+        message: what is said.
+        retry_seconds: pauses, after each of which the addresses that did not take it are tried again.
     """
-    numbers = range(len(settings.notify_urls))
-    with ThreadPoolExecutor(max(1, len(numbers))) as pool:
-        return all(pool.map(lambda number: notify_one(settings, number, title, body), numbers))
+    left = list(range(len(settings.notify_urls)))
+    with ThreadPoolExecutor(max(1, len(left))) as pool:
+        for pause in (0.0, *retry_seconds):
+            if left:
+                time.sleep(pause)
+                taken = pool.map(lambda number: notify_one(settings, number, message.title, message.text), left)
+                left = [number for number, was_taken in zip(left, list(taken), strict=True) if not was_taken]
+    return left
 
 
 def notify_one(settings: Settings, number: int, title: str, body: str) -> bool:

@@ -1,4 +1,4 @@
-"""What `gex up` puts in order before it starts anew: runs that were cut off are reported as failed."""
+"""Runs whose process is gone: nothing would ever end them, so they are reported as failed."""
 
 import sys
 
@@ -6,8 +6,29 @@ import dagster as dg
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from gex_pipeline.dagster_home import limit_downloads
+from gex_pipeline.process_mark import is_gone, process_mark
+from gex_pipeline.settings import Settings, load_settings
 
+PROCESS_TAG = "gex/process"
 UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+
+
+def marked_settings(context: dg.InitResourceContext) -> Settings:
+    """Return the settings; in a run, mark it with the process that works on it."""
+    if context.run is not None and context.instance is not None:
+        context.instance.add_run_tags(context.run.run_id, {PROCESS_TAG: process_mark()})
+    return load_settings()
+
+
+def close_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Report as failed each unfinished run whose process has ended, at any time; return their ids.
+
+    Dagster itself notices a run that dies under its code server, not one that dies with it.
+    """
+    dead = [run for run in _unfinished(instance) if PROCESS_TAG in run.tags and is_gone(run.tags[PROCESS_TAG])]
+    for run in dead:
+        _close(instance, run, "The run's process ended before the run did.")
+    return [run.run_id for run in dead]
 
 
 def close_orphaned_runs(instance: dg.DagsterInstance) -> list[str]:
@@ -19,16 +40,23 @@ def close_orphaned_runs(instance: dg.DagsterInstance) -> list[str]:
     Returns:
         The ids of the runs.
     """
-    runs = instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED))
-    orphaned = [run for run in runs if GRPC_INFO_TAG in run.tags]
+    orphaned = [run for run in _unfinished(instance) if GRPC_INFO_TAG in run.tags]
     for run in orphaned:
-        instance.report_run_failed(run, "The run was cut off when the system stopped.")
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        _close(instance, run, "The run was cut off when the system stopped.")
     return [run.run_id for run in orphaned]
+
+
+def _unfinished(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    return list(instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED)))
+
+
+def _close(instance: dg.DagsterInstance, run: dg.DagsterRun, why: str) -> None:
+    instance.report_run_failed(run, why)
+    instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 if __name__ == "__main__":
     with dg.DagsterInstance.get() as home:
         limit_downloads(home)
-        for run_id in close_orphaned_runs(home):
+        for run_id in (*close_dead_runs(home), *close_orphaned_runs(home)):
             sys.stderr.write(f"run {run_id} was cut off when the system stopped; it is reported as failed\n")

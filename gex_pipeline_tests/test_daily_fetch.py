@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from pydantic import SecretStr
 
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.definitions import defs
@@ -18,15 +19,12 @@ from gex_pipeline.history.partitions import FEEDS
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.settings import Settings, load_settings
 from gex_pipeline.trading_days import NEW_YORK
-from gex_pipeline_tests.inboxes import Inbox
 from gex_pipeline_tests.live_days import at
 from gex_pipeline_tests.records import import_records, record
+from gex_pipeline_tests.upkeep.messages import messages_of
 
-# Said of the tags that Dagster itself gives a run of two dimensions, and of what Apprise imports.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Non-compliant tag keys:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning"),
-]
+# Said of the tags that Dagster itself gives a run of two dimensions.
+pytestmark = pytest.mark.filterwarnings("ignore:Non-compliant tag keys:DeprecationWarning")
 
 ZERO, FULL = Feed("SPX", "gex_zero"), Feed("NQ_NDX", "gex_full")
 FRIDAY = "2025-11-14"
@@ -231,31 +229,36 @@ def test_a_fetch_that_failed_is_not_started_again_the_same_day(
 # The sensor
 
 
-def warn(settings: Settings, instance: dg.DagsterInstance, cursor: str | None = None) -> tuple[str, str | None]:
-    """Evaluate the sensor; return what it says and its cursor."""
+def warn(
+    settings: Settings, instance: dg.DagsterInstance, cursor: str | None = None
+) -> tuple[str, list[dict[str, str]], str | None]:
+    """Evaluate the sensor; return what its tick says, what operators are told, and its cursor."""
     with dg.build_sensor_context(
         instance=instance, resources={"settings": settings}, cursor=cursor, repository_def=defs.get_repository_def()
     ) as context:
         evaluated = defs.resolve_sensor_def("history_expiry_sensor").evaluate_tick(context)
-    return evaluated.skip_message or "", evaluated.cursor
+    told = [each for run in evaluated.run_requests or [] for each in messages_of(run)]
+    return evaluated.skip_message or "", told, evaluated.cursor
 
 
 def test_days_about_to_be_lost_are_shown_and_told_once_a_day(
-    settings: Settings, instance: dg.DagsterInstance, inbox: Inbox
+    settings: Settings, instance: dg.DagsterInstance
 ) -> None:
-    told = load_settings(data_dir=settings.data_dir, feeds="SPX:gex_zero", notify_urls=inbox.address)
+    alone = load_settings(data_dir=settings.data_dir, feeds="SPX:gex_zero")
     oldest = missing_days([ZERO], [], epoch_ms())[0]
-    said, cursor = warn(told, instance)
+    said, _, cursor = warn(alone, instance)
+    assert cursor is None
     assert said.startswith("GexBot will delete these days, which are not imported. Backfill them:\n")
     assert said.splitlines()[1] == f"{oldest.key}: until {oldest.date + dt.timedelta(days=90)}"
     assert 5 <= len(said.splitlines()) <= 10
-    assert [each["title"] for each in inbox.received] == [f"{len(said.splitlines()) - 1} days are about to be lost"]
-    again, _ = warn(told, instance, cursor)
-    assert (again, len(inbox.received)) == (said, 1)
-    import_records(told, record(0), partition=oldest)
-    assert oldest.key not in warn(told, instance, cursor)[0]
+    watched = alone.model_copy(update={"notify_urls": (SecretStr("json://127.0.0.1:1"),)})
+    _, told, cursor = warn(watched, instance, cursor)
+    assert told == [{"title": f"{len(said.splitlines()) - 1} days are about to be lost", "text": said}]
+    assert warn(watched, instance, cursor) == (said, [], cursor)
+    import_records(watched, record(0), partition=oldest)
+    assert oldest.key not in warn(watched, instance, cursor)[0]
 
 
 def test_nothing_is_warned_of_without_feeds(settings: Settings, instance: dg.DagsterInstance) -> None:
-    said, _ = warn(settings.model_copy(update={"feeds": ()}), instance)
+    said, _, _ = warn(settings.model_copy(update={"feeds": ()}), instance)
     assert said == "GexBot deletes nothing soon that is missing here"

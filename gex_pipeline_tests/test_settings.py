@@ -28,6 +28,7 @@ VARIABLES: list[tuple[str, tuple[str, ...], str, object]] = [
     ("host", ("GEX_HOST", "HOST"), "localhost", "localhost"),
     ("port", ("GEX_PORT", "PORT"), "9000", 9000),
     ("dagster_port", ("GEX_DAGSTER_PORT",), "3001", 3001),
+    ("dagster_url", ("GEX_DAGSTER_URL",), "https://gex.example/d", "https://gex.example/d"),
     ("timeout_keep_alive", ("GEX_TIMEOUT_KEEP_ALIVE",), "5", 5),
     ("timeout_request", ("GEX_TIMEOUT_REQUEST",), "5", 5),
     ("trusted_proxies", ("GEX_TRUSTED_PROXIES",), "127.0.0.1, 10.0.0.0/8", ("127.0.0.1", "10.0.0.0/8")),
@@ -54,6 +55,9 @@ VARIABLES: list[tuple[str, tuple[str, ...], str, object]] = [
     ("silent_feed_minutes", ("GEX_SILENT_FEED_MINUTES",), "0.5", 0.5),
     ("backlog_minutes", ("GEX_BACKLOG_MINUTES",), "15", 15.0),
     ("disk_low_gb", ("GEX_DISK_LOW_GB",), "20", 20.0),
+    ("dagster_postgres_url", ("GEX_DAGSTER_POSTGRES_URL",), "postgresql://u:p@h/d", SecretStr("postgresql+psycopg2://u:p@h/d")),
+    ("run_keep_days", ("GEX_RUN_KEEP_DAYS",), "30", 30.0),
+    ("staging_keep_days", ("GEX_STAGING_KEEP_DAYS",), "0", 0.0),
     ("dagster_home", ("DAGSTER_HOME",), "/srv/dagster", Path("/srv/dagster")),
 ]  # fmt: skip
 SSL = {"ssl_certfile": ("GEX_SSL_CERTFILE",), "ssl_keyfile": ("GEX_SSL_KEYFILE",)}

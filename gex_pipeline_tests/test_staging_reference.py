@@ -108,3 +108,15 @@ def test_a_file_of_several_pieces_is_staged_as_the_slow_reading_reads_it(tmp_pat
     assert min(summary.bad, summary.duplicates_differing, summary.duplicates - summary.duplicates_differing) > 3
     for table, names in ((reading.snapshots, ("extra", *TEXTS)), (reading.strikes, ("vanna",))):
         assert all(any(row[name] is not None for row in table) for name in names)
+
+
+@pytest.mark.parametrize("spot", ["[6730.5]", "[[6730.5]]", '"6730.5"', "true", "null", "-0.0", "1e400", "{}"])
+def test_a_number_among_plain_ones_that_is_something_else_is_staged_as_the_slow_reading_reads_it(
+    spot: str, tmp_path: Path
+) -> None:
+    records = [
+        f'{{"timestamp":{1763130602 + second},"ticker":"SPX","spot":{spot if second == 3 else 6730.25},"min_dte":0,'
+        f'"zero_gamma":6712,"strikes":[[6730,1,2,[1,2,3,4,5]]]}}'
+        for second in range(6)
+    ]
+    assert_staged_as_read(tmp_path / "data", f"[{','.join(records)}]".encode(), records)

@@ -1,7 +1,6 @@
 """Attempts that did not end in an import: refused or failed, each with a line in the lineage."""
 
 import logging
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,16 +9,16 @@ import duckdb
 
 from gex_pipeline.backups.creating import ensure_recent_backup
 from gex_pipeline.clock import epoch_ms
-from gex_pipeline.errors import GexError, MalformedFileError, PermanentError
+from gex_pipeline.errors import GexError, MalformedFileError, PermanentError, without_secrets
+from gex_pipeline.history.download import find_source
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.history.staging import read_summary
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.lease import lease, transaction
-from gex_pipeline.storage.lineage import ImportCounts, next_import_id, record_import
+from gex_pipeline.storage.lineage import ImportCounts, list_lineage, next_import_id, record_import
 from gex_pipeline.storage.schema import ensure_schema
 
 LEASE_TIMEOUT_SECONDS = 5.0
-_QUERY_STRING = re.compile(r"(https?://[^\s?]*)\?\S*")
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +64,24 @@ def recorded(settings: Settings, attempt: Attempt) -> Iterator[None]:
         raise
 
 
+def record_cut_off(settings: Settings, partition: Partition, run_id: str, errors: str) -> None:
+    """Write the line of an import whose process ended in the middle, unless the run has a line already."""
+    file = find_source(settings, partition)
+    try:
+        if file is None or not settings.database_path.exists() or _has_line(settings, run_id):
+            return
+    except (GexError, duckdb.Error) as error:
+        logger.warning("that the import of %s was cut off is not in the lineage: %s", partition.key, error)
+        return
+    record_attempt(settings, Attempt(partition, file.path.name, file.sha256, run_id, epoch_ms()), "failed", errors)
+
+
+def _has_line(settings: Settings, run_id: str) -> bool:
+    with lease(settings.database_path, purpose="look for a run", timeout_seconds=LEASE_TIMEOUT_SECONDS) as connection:
+        ensure_schema(connection)
+        return bool(list_lineage(connection, {"run_id": run_id}, limit=1))
+
+
 def record_attempt(settings: Settings, attempt: Attempt, status: str, errors: str) -> None:
     """Write the line of an attempt that was refused or failed, if the database is to be had within seconds.
 
@@ -90,7 +107,7 @@ def record_attempt(settings: Settings, attempt: Attempt, status: str, errors: st
                     status=status,
                     run_id=attempt.run_id,
                     started_at_ms=attempt.started_at_ms,
-                    errors=_QUERY_STRING.sub(r"\1", errors),
+                    errors=without_secrets(errors),
                 )
     except (GexError, duckdb.Error, OSError) as error:
         logger.warning("that %s was %s is not in the lineage: %s", partition.key, status, error)

@@ -82,7 +82,8 @@ def _plan_started(plan: Plan, request: Request, run: RunState | None, max_attemp
     if run is None:
         started_at_ms = request.started_at or 0
         if not started_at_ms <= now_ms <= started_at_ms + LOST_AFTER_MS:
-            plan.failed.append(Failed(request, "the run was never launched", None, try_again=may_try_again))
+            error = "the run is gone" if request.run_id else "the run was never launched"
+            plan.failed.append(Failed(request, error, None, try_again=may_try_again))
     elif run.outcome == "running":
         if request.run_id != run.run_id:
             plan.running.append((request, run.run_id))

@@ -24,6 +24,8 @@ from gex_pipeline.history.metadata import (
 )
 from gex_pipeline.history.partitions import FEEDS
 from gex_pipeline.history.paths import Partition, Table
+from gex_pipeline.orphaned_runs import PROCESS_TAG, close_dead_runs
+from gex_pipeline.process_mark import process_mark
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.lineage import imported_files
@@ -79,7 +81,8 @@ def recorded_run(instance: dg.DagsterInstance, job_name: str) -> Iterator[dg.Dag
 
     Verdicts need one: Dagster keeps one verdict of a check, partition and run.
     """
-    run = dg.DagsterRun(job_name=job_name, run_id=str(uuid.uuid4()))
+    close_dead_runs(instance)
+    run = dg.DagsterRun(job_name=job_name, run_id=str(uuid.uuid4()), tags={PROCESS_TAG: process_mark()})
     instance.add_run(run)
     _report(instance, run, DagsterEventType.RUN_START, None)
     try:

@@ -6,7 +6,6 @@ import dagster as dg
 
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.errors import GexError
-from gex_pipeline.history.assets import IS_TRANSIENT
 from gex_pipeline.history.fetch_plan import expiring_days, missing_days
 from gex_pipeline.history.fetching import absences, imported_days
 from gex_pipeline.history.gexbot_api import KEPT_DAYS
@@ -14,7 +13,10 @@ from gex_pipeline.history.jobs import history_import
 from gex_pipeline.history.partitions import FEEDS
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.history.queue_plan import Plan, RunState, plan_tick
-from gex_pipeline.notify import notify
+from gex_pipeline.history.run_failures import why_failed
+from gex_pipeline.history.telling import tell, tell_operators
+from gex_pipeline.notify import Message
+from gex_pipeline.orphaned_runs import close_dead_runs
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.lease import lease, transaction
 from gex_pipeline.storage.request_queue import (
@@ -37,8 +39,10 @@ LEASE_SECONDS = 10.0
 _FINISHED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 
 
-@dg.sensor(minimum_interval_seconds=3600, default_status=dg.DefaultSensorStatus.RUNNING)
-def history_expiry_sensor(context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]) -> dg.SkipReason:
+@dg.sensor(job_name=tell_operators.name, minimum_interval_seconds=3600, default_status=dg.DefaultSensorStatus.RUNNING)
+def history_expiry_sensor(
+    context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]
+) -> dg.SensorResult | dg.SkipReason:
     """Say which days of the feeds of GEX_FEEDS GexBot is about to delete, and tell operators once a day."""
     now = dt.datetime.now(NEW_YORK)
     now_ms = epoch_ms()
@@ -53,10 +57,11 @@ def history_expiry_sensor(context: dg.SensorEvaluationContext, settings: dg.Reso
     lines = [f"{each.key}: until {each.date + dt.timedelta(days=KEPT_DAYS)}" for each in expiring]
     text = "\n".join(["GexBot will delete these days, which are not imported. Backfill them:", *lines])
     context.log.warning(text)
-    if context.cursor != now.date().isoformat():
-        notify(settings, f"{len(expiring)} days are about to be lost", text)
-        context.update_cursor(now.date().isoformat())
-    return dg.SkipReason(text)
+    today = now.date().isoformat()
+    if context.cursor == today or not settings.notify_urls:
+        return dg.SkipReason(text)
+    message = Message(f"{len(expiring)} days are about to be lost", text)
+    return dg.SensorResult(run_requests=[tell([message], run_key=today)], cursor=today)
 
 
 @dg.sensor(job=history_import, minimum_interval_seconds=2, default_status=dg.DefaultSensorStatus.RUNNING)
@@ -64,14 +69,12 @@ def history_queue_sensor(
     context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]
 ) -> dg.SensorResult | dg.SkipReason:
     """Launch a run for each announced history file and keep the queue in step with Dagster's runs."""
+    for run_id in close_dead_runs(context.instance):
+        context.log.warning("run %s is reported as failed: its process is gone", run_id)
     try:
         plan, started_at_ms = _advance(context.instance, settings)
     except GexError as error:
         return dg.SkipReason(f"the queue could not be read: {error}")
-    for each in plan.failed:
-        if not each.try_again:
-            partition = Partition(each.request.feed, each.request.date)
-            notify(settings, f"Import of {partition.key} failed", f"{each.error}\nrun: {each.run_id or 'none'}")
     known = set(context.instance.get_dynamic_partitions(FEEDS.name or ""))
     wanted = {request.feed.key for request in plan.launch} | {
         feed.key for feed in (*settings.feeds, *settings.poll_feeds)
@@ -146,40 +149,5 @@ def _state(instance: dg.DagsterInstance, request: Request) -> RunState | None:
     instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
     if run.status == dg.DagsterRunStatus.CANCELED:
         return RunState(run.run_id, "failed", "the run was canceled")
-    error, is_transient = _failure(instance, run.run_id)
-    return RunState(run.run_id, "failed", error, is_transient)
-
-
-def _failure(instance: dg.DagsterInstance, run_id: str) -> tuple[str, bool]:
-    """Return why a run failed, and whether another run may do better.
-
-    A step that raised `Failure` says whether it will fail again; a blocking check will. A run without a failed step
-    lost its process.
-    """
-    for event in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
-        if event.dagster_event is None:
-            continue
-        failure = event.dagster_event.step_failure_data
-        if failure.user_failure_data is not None:
-            told = failure.user_failure_data
-            return told.description or "the run failed", IS_TRANSIENT in told.metadata
-        error = failure.error
-        while error is not None and error.cause is not None:
-            error = error.cause
-        text = error.message.strip() if error else "a step failed"
-        if "AssetCheck" in text:
-            return _failed_checks(instance, run_id) or text, False
-        return text.partition(": ")[2] or text, True
-    return "the run's process ended before the run did", True
-
-
-def _failed_checks(instance: dg.DagsterInstance, run_id: str) -> str:
-    """Return what the failed checks of a run found, in one line."""
-    found = []
-    for event in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION):
-        if event.dagster_event is None:
-            continue
-        check = event.dagster_event.asset_check_evaluation_data
-        if not check.passed and check.severity is dg.AssetCheckSeverity.ERROR:
-            found.append(f"{check.asset_key.to_user_string()} {check.check_name}: {check.description}")
-    return "; ".join(found)
+    failure = why_failed(instance, run.run_id)
+    return RunState(run.run_id, "failed", failure.error, failure.is_transient)

@@ -50,10 +50,16 @@ from gex_pipeline.storage.quarantine import BadRecord, history_quarantine_path, 
 ROW_GROUP_ROWS = 120_000
 LOCK_SECONDS = 600.0
 SUMMARY_KEY = b"gex_pipeline.staged"
-# Readers skip by time; the other columns' bounds would only cost. A chunk's values fit one dictionary.
+_OF_THEIR_OWN = {"gamma", "oi_gamma"}
+# Readers skip by time; the other columns' bounds would only cost. A chunk's values fit one dictionary, but for those
+# that seldom come twice a dictionary costs more than it saves.
 PARQUET_OPTIONS: dict[str, Any] = {
     "compression": "zstd",
     "compression_level": 1,
+    "use_dictionary": [
+        *(set(PUBLISHED_SNAPSHOTS_SCHEMA.names + STRIKES_SCHEMA.names) - _OF_THEIR_OWN - {"priors"}),
+        "priors.list.element",
+    ],
     "dictionary_pagesize_limit": 8 << 20,
     "write_statistics": ["timestamp"],
 }

@@ -128,6 +128,17 @@ def imported_files(connection: duckdb.DuckDBPyConnection) -> dict[tuple[Feed, dt
     return {(Feed(ticker, endpoint), date): frozenset(hashes) for ticker, endpoint, date, hashes in rows}
 
 
+def imported_at(connection: duckdb.DuckDBPyConnection, feed: Feed, date: dt.date, sha256: str) -> int | None:
+    """Return when these bytes were last imported into this partition (epoch ms UTC), None when they never were."""
+    row = fetch_row(
+        connection,
+        "SELECT max(import_timestamp) FROM data_lineage WHERE status IN ('imported', 'unchanged', 'replaced') "
+        "AND sha256 = ? AND ticker = ? AND endpoint = ? AND date = ?",
+        [sha256, feed.ticker, feed.endpoint, date],
+    )
+    return int(row[0]) if row and row[0] is not None else None
+
+
 def list_attempts(connection: duckdb.DuckDBPyConnection) -> list[FileAttempt]:
     """Return every attempt to import a history file, the oldest first."""
     rows = connection.execute(

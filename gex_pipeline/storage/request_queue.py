@@ -109,6 +109,16 @@ def list_requests(
     return [Request(*row) for row in rows]
 
 
+def list_failed_since(connection: duckdb.DuckDBPyConnection, after_ms: int) -> list[Request]:
+    """Return the requests that failed for good after a moment (epoch ms UTC), the first to fail first."""
+    rows = connection.execute(
+        f"SELECT {_PUBLIC_COLUMNS} FROM gex_history_queue WHERE status = 'failed' AND finished_at > ? "
+        "ORDER BY finished_at, id",
+        [after_ms],
+    ).fetchall()
+    return [Request(*row) for row in rows]
+
+
 def find_request(connection: duckdb.DuckDBPyConnection, key: int) -> Request | None:
     """Return one request, None when there is none with this id."""
     row = fetch_row(connection, f"SELECT {_PUBLIC_COLUMNS} FROM gex_history_queue WHERE id = ?", [key])

@@ -6,7 +6,6 @@ import dagster as dg
 
 from gex_pipeline.backups.creating import create_backup
 from gex_pipeline.backups.folder import Progress
-from gex_pipeline.notify import notify
 from gex_pipeline.settings import Settings
 
 PROGRESS_SECONDS = 5.0
@@ -18,11 +17,7 @@ def back_up_database(context: dg.OpExecutionContext, settings: dg.ResourceParam[
     if not settings.database_path.exists():
         context.log.info("there is no database yet")
         return
-    try:
-        backup = create_backup(settings, reason="nightly", progress=_progress_log(context))
-    except Exception as error:
-        notify(settings, "The backup of the database failed", f"{error}\nrun: {context.run_id}")
-        raise
+    backup = create_backup(settings, reason="nightly", progress=_progress_log(context))
     made = backup.manifest
     context.add_output_metadata(
         {

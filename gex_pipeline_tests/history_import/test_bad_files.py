@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from gex_pipeline.history import sensors
+from gex_pipeline.history.run_failures import RunFailure, why_failed
 from gex_pipeline_tests.history_import.world import (
     NEXT_DAY,
     ONE,
@@ -87,7 +87,7 @@ def test_why_a_run_failed_is_told_without_its_warnings(world: World) -> None:
     result = world.import_file(ZERO, world.write(ZERO, damage=changing(twice)))
     assert failed_checks(result, dg.AssetCheckSeverity.WARN) == ["staged_snapshots.duplicates"]
     told = "staged_snapshots bad_records: 1 of 200 records are bad (0.50%, at most 0.1% may be)"
-    assert sensors._failure(world.instance, result.run_id) == (told, False)
+    assert why_failed(world.instance, result.run_id) == RunFailure(told, is_transient=False)
 
 
 def test_a_failed_check_is_on_record_for_its_partition(world: World) -> None:

@@ -1,0 +1,49 @@
+"""What goes by itself: old runs, and staged files of days that are done."""
+
+import datetime as dt
+
+import dagster as dg
+
+from gex_pipeline.history.reporting import finished_files
+from gex_pipeline.settings import Settings
+from gex_pipeline.upkeep.old_runs import delete_run, old_runs
+from gex_pipeline.upkeep.staged_files import delete_staged
+
+
+@dg.op
+def delete_old_runs(context: dg.OpExecutionContext, settings: dg.ResourceParam[Settings]) -> None:
+    """Delete the runs that ended GEX_RUN_KEEP_DAYS ago, except those the partition pages need."""
+    if not settings.run_keep_days:
+        context.log.info("GEX_RUN_KEEP_DAYS is 0: every run stays")
+        return
+    run_ids = old_runs(context.instance, settings.run_keep_days, dt.datetime.now(dt.UTC))
+    for run_id in run_ids:
+        delete_run(context.instance, run_id)
+    context.log.info("%s runs that ended more than %g days ago are deleted", len(run_ids), settings.run_keep_days)
+    context.add_output_metadata({"runs": len(run_ids)})
+
+
+@dg.op
+def delete_staged_files(context: dg.OpExecutionContext, settings: dg.ResourceParam[Settings]) -> None:
+    """Delete the staged files of days that were imported GEX_STAGING_KEEP_DAYS ago and found good."""
+    deleted = delete_staged(settings, finished_files(settings, context.instance))
+    for partition in deleted:
+        context.log.info("the staged files of %s are deleted", partition.key)
+    context.add_output_metadata({"days": len(deleted)})
+
+
+@dg.job(executor_def=dg.in_process_executor, description="Delete old runs, and staged files of days that are done.")
+def upkeep() -> None:
+    """Run both steps; neither needs the other."""
+    delete_old_runs()
+    delete_staged_files()
+
+
+nightly_upkeep = dg.ScheduleDefinition(
+    name="nightly_upkeep",
+    job=upkeep,
+    cron_schedule="30 21 * * *",
+    execution_timezone="America/New_York",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="After the nightly backup.",
+)

@@ -1,0 +1,1 @@
+"""Tests of what keeps a running system in order."""
