@@ -38,6 +38,7 @@ def closed_weekdays() -> list[dt.date]:
     return [day for day in all_days if day.weekday() < 5 and day not in sessions]
 
 
+@lru_cache(maxsize=4096)
 def session_bounds_ms(date: dt.date) -> tuple[int, int]:
     """Return open and close of a trading day as epoch milliseconds UTC; half days close at 13:00 New York."""
     calendar = _calendar()

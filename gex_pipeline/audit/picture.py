@@ -28,6 +28,7 @@ LETTERS: dict[State, str] = {
 # So many sessions fit into one line of the picture, about three months.
 DAYS_IN_LINE = 66
 _CELL, _STEP, _ROW, _TOP, _LABEL_CHARACTER, _INK = 12, 14, 18, 26, 7.2, "#7d8590"
+_FEWEST_NAMED, _LETTER_INK = 5, "#0b1220"
 
 
 def draw(days: Sequence[DayCoverage]) -> str:
@@ -59,14 +60,14 @@ def draw(days: Sequence[DayCoverage]) -> str:
 
 
 def _months(line: Sequence[dt.date], left: int, y: int) -> list[str]:
-    """Return the names of the months above their first days; one that has no room is left out."""
-    shapes, free_from = [], 0
-    for column, date in enumerate(line):
-        is_first = column == 0 or line[column - 1].month != date.month
-        if is_first and column >= free_from and len(line) - column >= 4:
-            shapes.append(_text(left + column * _STEP, y, f"{date:%b %Y}"))
-            free_from = column + 5
-    return shapes
+    """Return the names of the months above their first days; of one with few days there is no room for its name."""
+    days = Counter((date.year, date.month) for date in line)
+    first = {(date.year, date.month): column for column, date in reversed(list(enumerate(line)))}
+    return [
+        _text(left + column * _STEP, y, f"{line[column]:%b %Y}")
+        for month, column in first.items()
+        if days[month] >= _FEWEST_NAMED
+    ]
 
 
 def _legend(counts: Counter[State], y: int) -> list[str]:
@@ -82,7 +83,7 @@ def _legend(counts: Counter[State], y: int) -> list[str]:
 def _cell(x: int, y: int, state: State) -> list[str]:
     cell = f'<rect x="{x}" y="{y}" width="{_CELL}" height="{_CELL}" rx="2" fill="{COLOURS[state]}"/>'
     letter = LETTERS[state]
-    return [cell, _text(x + 3, y + 9, letter, size=9, ink="#ffffff")] if letter else [cell]
+    return [cell, _text(x + 3, y + 9, letter, size=9, ink=_LETTER_INK)] if letter else [cell]
 
 
 def _text(x: int, y: int, text: str, *, size: int = 12, ink: str = _INK) -> str:
