@@ -24,7 +24,7 @@ from gex_pipeline_tests.processes import clean_environment, rows
 
 SNAPSHOTS, STRIKES = 100, 6
 TABLES: tuple[Table, Table] = ("snapshots", "strikes")
-ASSETS = [key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()]
+ASSETS = [key.to_user_string() for key in defs.resolve_asset_graph().materializable_asset_keys]
 # A session of a hundred snapshots is no whole one: it has warnings.
 CHECKS = [check for check in (*STAGED, *STORED, *PUBLISHED) if not check.is_warning]
 PLACE = "data/source/gexbot/SPX/gex_full"
