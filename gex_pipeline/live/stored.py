@@ -17,7 +17,6 @@ class Live:
         time: its column of epoch milliseconds UTC that grows, so that zone maps keep a look at the newest rows cheap.
         sender: SQL of who sent a row: the feed, or the channel.
         condition: SQL of the rows that are meant.
-        is_long: there are so many rows that only those of the day are looked at.
     """
 
     asset: str
@@ -25,14 +24,14 @@ class Live:
     time: str
     sender: str
     condition: str = "true"
-    is_long: bool = False
 
 
 _FEED, _CAPTURED = "ticker || ':' || coalesce(endpoint, 'gex_zero')", "source IN ('live', 'uw')"
 _CHANNEL = "split_part(topic, ':', 1)"
 TABLES = (
     Live("live_snapshots", "gex_snapshots", "timestamp", _FEED, _CAPTURED),
-    Live("live_strikes", "gex_strikes", "timestamp", _FEED, _CAPTURED, is_long=True),
+    # A hundred times as many as snapshots: to tell feeds apart would take five times as long.
+    Live("live_strikes", "gex_strikes", "timestamp", "'all feeds'", _CAPTURED),
     Live("option_trades", "option_trades_events", "received_at", _CHANNEL),
     Live("webhooks", "universal_webhooks", "received_at", _CHANNEL),
 )
@@ -55,7 +54,7 @@ class Sender:
 def senders(connection: duckdb.DuckDBPyConnection, live: Live, now_ms: int) -> list[Sender]:
     """Return who has sent anything since the trading day before that of a moment (epoch ms UTC), by name."""
     day_ms, _ = day_bounds_ms(new_york_time(now_ms).date())
-    since_ms = day_ms if live.is_long else recent_since_ms(now_ms)
+    since_ms = recent_since_ms(now_ms)
     rows = connection.execute(
         f"SELECT {live.sender} AS sender, count(*) FILTER ({live.time} >= {day_ms:d}), max({live.time}) "
         f"FROM {live.table} WHERE {live.time} BETWEEN {since_ms:d} AND {now_ms:d} AND {live.condition} "

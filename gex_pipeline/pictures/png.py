@@ -29,7 +29,7 @@ def indexed_png(pixels: Bytes, palette: Bytes) -> bytes:
             _chunk(b"IHDR", struct.pack(">IIBBBBB", columns, rows, *_EIGHT_BITS_OF_PALETTE)),
             _chunk(b"PLTE", palette.tobytes()),
             _chunk(b"tRNS", b"\x00"),
-            _chunk(b"IDAT", zlib.compress(scanlines.tobytes(), 9)),
+            _chunk(b"IDAT", zlib.compress(scanlines.tobytes(), 6)),
             _chunk(b"IEND", b""),
         )
     )

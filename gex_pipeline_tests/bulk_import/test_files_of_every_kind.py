@@ -23,6 +23,7 @@ from gex_pipeline_tests.bulk_import.command import (
     query,
     verdicts,
 )
+from gex_pipeline_tests.pictures.seen import see
 
 # What is said
 
@@ -122,6 +123,9 @@ def test_a_materialization_is_recorded_as_a_run_of_the_partition_would(world: tu
     assert isinstance(materialization.partition, dg.MultiPartitionKey)
     assert materialization.tags == get_tags_from_multi_partition_key(materialization.partition)
     assert materialization.metadata["dagster/partition_row_count"].value == SNAPSHOTS * STRIKES
+    day = materialization.partition.keys_by_dimension
+    picture = see(str(materialization.metadata["picture"].value))
+    assert picture.alt == f"{day['feed']} on {day['date']}"
 
 
 def test_no_file_of_the_user_is_changed_and_no_half_file_is_left(world: tuple[Path, Told], tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from gex_pipeline_tests.history_import.world import (
     is_of,
     metadata,
 )
+from gex_pipeline_tests.pictures.seen import see
 
 CHECKS = (*STAGED, *STORED, *PUBLISHED)
 OTHER_SHAPES: list[Any] = [
@@ -159,6 +160,8 @@ def test_each_asset_says_how_much_when_how_long_and_of_which_file(imported: Impo
         parquet = said[f"{table}_parquet"]
         assert (parquet["dagster/partition_row_count"], parquet["outcome"]) == (rows, "written")
         assert (parquet["path"], parquet["size_bytes"]) == (str(published), published.stat().st_size)
+    assert [asset for asset, each in said.items() if "picture" in each] == ["strikes_parquet"]
+    assert see(said["strikes_parquet"]["picture"]).alt == f"{ZERO.feed.key} on {ZERO.date}"
     assert all(each.get("seconds", 1) > 0 and each.get("lease_seconds", 1) > 0 for each in said.values())
     assert len(said) == 7
 

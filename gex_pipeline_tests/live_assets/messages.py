@@ -16,7 +16,7 @@ from gex_pipeline.storage.lease import lease
 
 # 26 November 2025, the eve of Thanksgiving.
 DATE, DAY_BEFORE = dt.date(2025, 11, 26), dt.date(2025, 11, 25)
-COUNT = 300
+COUNT = 120
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 
 Trade = dict[str, Any]

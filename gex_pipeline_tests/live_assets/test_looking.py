@@ -50,8 +50,8 @@ def test_each_table_is_observed_with_its_rows_of_the_day_and_how_old_they_are(se
     assert {name: event.metadata["rows_of_the_day"].value for name, event in observed.items()} == {
         "live_snapshots": 31,
         "live_strikes": 62,
-        "option_trades": 300,
-        "webhooks": 360,
+        "option_trades": 120,
+        "webhooks": 144,
     }
     snapshots = observed["live_snapshots"].metadata
     assert (snapshots["newest"].value, snapshots["age_seconds"].value) == ("2025-11-26T10:29:00-05:00", 60)

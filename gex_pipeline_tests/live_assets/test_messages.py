@@ -69,7 +69,7 @@ def test_days_that_are_well_raise_no_alarm(tmp_path: Path, kind: str) -> None:
 def test_what_is_found_says_where_to_look(settings: Settings) -> None:
     apply(settings, DAMAGES["a trade that cannot be read"])
     found = found_in(settings)["webhooks.typed"]
-    assert found.description == "1 of 300 messages with option trades did not become trades"
+    assert found.description == "1 of 120 messages with option trades did not become trades"
     assert "price" in found.examples
     assert "2025-11-26 09:30" in found.examples
-    assert found.metadata == {"messages": 300, "not_typed": 1}
+    assert found.metadata == {"messages": 120, "not_typed": 1}
