@@ -46,6 +46,14 @@ class Feed:
         return cls(normalise_ticker(ticker), normalise_endpoint(endpoint))
 
 
+def is_feed(ticker: object, endpoint: object) -> bool:
+    """Tell whether a user's own rows have names that a feed can have."""
+    try:
+        return Feed.parse(f"{ticker}:{endpoint}") == Feed(str(ticker), str(endpoint))
+    except RecordError:
+        return False
+
+
 def normalise_ticker(value: object) -> str:
     """Upper-case a ticker; RecordError for what is not a plain name (a path, SQL, spaces)."""
     ticker = value.strip().upper() if isinstance(value, str) and value.isascii() else ""
@@ -98,6 +106,14 @@ def read_date(text: str) -> dt.date | None:
         except ValueError:
             continue
     return None
+
+
+def parse_day(field: str, text: str) -> dt.date:
+    """Read a day that somebody named; RecordError for what is none."""
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError as error:
+        raise RecordError.of(field, text, "a day such as 2025-11-14") from error
 
 
 def request_id(feed: Feed, date: dt.date) -> int:

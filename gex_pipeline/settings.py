@@ -198,6 +198,11 @@ class Settings(BaseSettings):
         return self.backups_dir / "database"
 
     @property
+    def reports_dir(self) -> Path:
+        """Where audits say what they found."""
+        return self.data_dir / "reports"
+
+    @property
     def source_dir(self) -> Path:
         """Where downloaded history files are kept."""
         return self.data_dir / "source" / "gexbot"

@@ -6,8 +6,6 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import exchange_calendars
-
 from gex_pipeline.errors import PermanentError
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -19,6 +17,8 @@ LAST_DAY = dt.date(dt.datetime.now(NEW_YORK).year + 5, 12, 31)
 
 @lru_cache(maxsize=1)
 def _calendar() -> Any:  # noqa: ANN401 - the library is untyped
+    import exchange_calendars  # noqa: PLC0415 - it brings Pandas with it, and the time in New York needs neither
+
     with warnings.catch_warnings():
         # The library calls pandas in a way that pandas 3.1 deprecates.
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -4,8 +4,10 @@ from __future__ import annotations  # evaluated, they would keep DuckDB types al
 
 import atexit
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from shutil import which
 
 import duckdb
 import pytest
@@ -14,6 +16,7 @@ from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.schema import ensure_schema
 from gex_pipeline_tests.gateway_requests import KEY
 from gex_pipeline_tests.inboxes import Inbox, open_inbox
+from gex_pipeline_tests.page.browser import chromium
 from gex_pipeline_tests.postgres import postgres_programs
 from gex_pipeline_tests.processes import GatewayProcess, running_gateway
 from gex_pipeline_tests.small_disk import own_mounts
@@ -30,14 +33,19 @@ NEED_A_DISK_OF_THEIR_OWN = (
     "test_read_only.py",
     "test_told_full_disk.py",
 )
-
-NEED_POSTGRESQL = ("test_postgres_storage.py",)
+# What a machine may lack: how to tell, how to say it, and the files and folders of tests that need it.
+NEEDS: tuple[tuple[Callable[[], object], str, tuple[str, ...]], ...] = (
+    (own_mounts, "this system lets no process mount a disk", NEED_A_DISK_OF_THEIR_OWN),
+    (chromium, "there is no Chromium", ("page",)),
+    (postgres_programs, "there is no PostgreSQL server", ("test_postgres_storage.py",)),
+    (partial(which, "promtool"), "there is no promtool", ("test_prometheus_rules.py",)),
+)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests that mount a small disk where nobody may, and those of PostgreSQL where there is none."""
-    names = (*(() if own_mounts() else NEED_A_DISK_OF_THEIR_OWN), *(() if postgres_programs() else NEED_POSTGRESQL))
-    left_out = [item for item in items if item.path.name in names]
+    """Leave out the tests that need what is not there."""
+    missing = {name for has, _, names in NEEDS for name in names if not has()}
+    left_out = [item for item in items if missing & {item.path.name, item.path.parent.name}]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
@@ -45,12 +53,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what was left out."""
-    if own_mounts() is None:
-        left_out = ", ".join(NEED_A_DISK_OF_THEIR_OWN)
-        terminalreporter.write_line(f"left out, because this system lets no process mount a disk: {left_out}")
-    if postgres_programs() is None:
-        left_out = ", ".join(NEED_POSTGRESQL)
-        terminalreporter.write_line(f"left out, because no PostgreSQL server is installed: {left_out}")
+    for has, why, names in NEEDS:
+        if not has():
+            terminalreporter.write_line(f"left out, because {why}: {', '.join(names)}")
 
 
 @pytest.fixture

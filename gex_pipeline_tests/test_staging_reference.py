@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gex_pipeline.audit.plain_reading import TEXTS, Held, load
 from gex_pipeline.feeds import Feed
 from gex_pipeline.formats import history_file
 from gex_pipeline.formats.history_file import PIECE_BYTES
@@ -21,7 +22,7 @@ from gex_pipeline.history.staging import StagedSummary, stage
 from gex_pipeline.settings import Settings, load_settings
 from gex_pipeline.storage.files import sha256_of
 from gex_pipeline_tests.odd_history_files import ODDITIES, Plan, plans, write_document, write_records
-from gex_pipeline_tests.slow_reading import TEXTS, Held, Reading, load, reference_rows
+from gex_pipeline_tests.slow_reading import Reading, reference_rows
 
 RECORDS = 3300
 SPX = Partition(Feed("SPX", "gex_zero"), dt.date(2025, 11, 14))
@@ -107,3 +108,15 @@ def test_a_file_of_several_pieces_is_staged_as_the_slow_reading_reads_it(tmp_pat
     assert min(summary.bad, summary.duplicates_differing, summary.duplicates - summary.duplicates_differing) > 3
     for table, names in ((reading.snapshots, ("extra", *TEXTS)), (reading.strikes, ("vanna",))):
         assert all(any(row[name] is not None for row in table) for name in names)
+
+
+@pytest.mark.parametrize("spot", ["[6730.5]", "[[6730.5]]", '"6730.5"', "true", "null", "-0.0", "1e400", "{}"])
+def test_a_number_among_plain_ones_that_is_something_else_is_staged_as_the_slow_reading_reads_it(
+    spot: str, tmp_path: Path
+) -> None:
+    records = [
+        f'{{"timestamp":{1763130602 + second},"ticker":"SPX","spot":{spot if second == 3 else 6730.25},"min_dte":0,'
+        f'"zero_gamma":6712,"strikes":[[6730,1,2,[1,2,3,4,5]]]}}'
+        for second in range(6)
+    ]
+    assert_staged_as_read(tmp_path / "data", f"[{','.join(records)}]".encode(), records)

@@ -6,6 +6,7 @@ import signal
 import socket
 import ssl
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
@@ -91,11 +92,13 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     app = create_app(settings, url=f"{scheme}://{f'[{own}]' if ':' in own else own}:{port}")
     logger.info("captures go to %s; listening on %s://%s:%d", settings.journal_dir, scheme, host, port)
-    run_server(counted(captures_first(app), app), settings, listener)
+    run_server(counted(captures_first(app), app), settings, listener, app.state.streams.close)
 
 
-def run_server(app: ASGIApp, settings: Settings, listener: socket.socket) -> None:
-    """Run the web server for an application until a signal."""
+def run_server(
+    app: ASGIApp, settings: Settings, listener: socket.socket, end_streams: Callable[[], None] | None = None
+) -> None:
+    """Run the web server for an application until a signal, at which answers without an end are told to end."""
     config = uvicorn.Config(
         app,
         http=connection_protocol(settings),
@@ -113,7 +116,7 @@ def run_server(app: ASGIApp, settings: Settings, listener: socket.socket) -> Non
     # The server raises the signal again when it is done; this end is a clean one.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    server = DrainingServer(config)
+    server = DrainingServer(config, end_streams)
     CONNECTIONS.set_function(lambda: len(server.server_state.connections))
     server.run(sockets=[listener])
 

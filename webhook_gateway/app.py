@@ -17,15 +17,31 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gex_pipeline import __version__
 from gex_pipeline.errors import FieldProblem
 from gex_pipeline.settings import Settings
-from webhook_gateway import capture, health, latest_routes, lineage_routes, metrics, queue_routes
+from webhook_gateway import (
+    capture,
+    coverage_routes,
+    health,
+    latest_routes,
+    lineage_routes,
+    metrics,
+    page_routes,
+    queue_routes,
+    snapshot_routes,
+    stream_routes,
+    strike_routes,
+)
 from webhook_gateway.bodies import describe, has_key, json_response
 from webhook_gateway.child_process import ChildProcess
+from webhook_gateway.coverage import KnownCoverage
+from webhook_gateway.formats import EXPOSED_HEADERS
 from webhook_gateway.journal_writer import JournalWriter
 from webhook_gateway.openapi import finish_document
+from webhook_gateway.queries import Queries
 from webhook_gateway.rate_limits import RateLimits
 from webhook_gateway.state import Gateway, gateway_of
+from webhook_gateway.streams import Streams
 
-OPEN_PATHS = frozenset({"/health", "/ready"})
+OPEN_PATHS = frozenset({"/health", "/ready"}) | page_routes.OPEN_PATHS
 
 logger = logging.getLogger(__name__)
 
@@ -46,12 +62,17 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
     loader = ChildProcess(settings, "loader")
     poller = ChildProcess(settings, "poller", "--gateway", url) if settings.poll_feeds and url else None
     alerts = ChildProcess(settings, "alerts", "--gateway", url) if settings.notify_urls and url else None
+    streams = Streams()
     companions = [child for child in (poller, alerts) if child is not None]
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        gateway = app.state.gateway = Gateway(settings, journal, loader, poller, RateLimits(settings))
+        coverage = KnownCoverage(settings)
+        gateway = app.state.gateway = Gateway(
+            settings, journal, loader, poller, RateLimits(settings), Queries(settings), streams, coverage
+        )
         await asyncio.to_thread(gateway.latest.rebuild, settings.journal_dir)
+        gateway.latest.on_newer = streams.offer
         if with_loader:
             loader.start()
         for child in companions:
@@ -59,7 +80,8 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
         try:
             yield
         finally:
-            await asyncio.gather(*(child.stop() for child in companions))
+            gateway.queries.close()
+            await asyncio.gather(coverage.stop(), *(child.stop() for child in companions))
             await journal.close()
             await loader.stop()
 
@@ -69,12 +91,18 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
         summary="Takes GexBot snapshots, Unusual Whales messages and history file links; an answer is a promise.",
         lifespan=lifespan,
     )
+    app.state.streams = streams
     app.include_router(capture.router)
     app.include_router(latest_routes.router)
+    app.include_router(snapshot_routes.router)
+    app.include_router(strike_routes.router)
+    app.include_router(stream_routes.router)
     app.include_router(queue_routes.router)
     app.include_router(lineage_routes.router)
+    app.include_router(coverage_routes.router)
     app.include_router(health.router)
     app.include_router(metrics.router)
+    app.include_router(page_routes.router)
     app.openapi_schema = finish_document(app.openapi(), open_paths=OPEN_PATHS, needs_key=settings.api_key is not None)
     app.add_exception_handler(StarletteHTTPException, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
@@ -85,6 +113,7 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
         allow_origins=settings.cors_origins,
         allow_methods=["GET", "POST"],
         allow_headers=["content-type", "authorization", "x-api-key"],
+        expose_headers=EXPOSED_HEADERS,
         allow_private_network=True,
     )
     return app

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 
 import uvicorn
 
@@ -11,6 +12,11 @@ DRAIN_SECONDS = 1.0
 class DrainingServer(uvicorn.Server):
     """A server that ends connections with an answer: closing one under a request on its way would reset it."""
 
+    def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None] | None = None) -> None:
+        """Take what lets the answers end that would go on for ever."""
+        super().__init__(config)
+        self._end_streams = end_streams
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no new connections, let those that are open have a last answer, then close what is idle."""
         for server in self.servers:
@@ -19,5 +25,7 @@ class DrainingServer(uvicorn.Server):
             listener.close()
         state = self.server_state
         state.default_headers = [*state.default_headers, (b"connection", b"close")]
+        if self._end_streams is not None:
+            self._end_streams()
         await asyncio.sleep(DRAIN_SECONDS)
         await super().shutdown(sockets)

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -49,10 +50,15 @@ class Held:
 
 
 class LatestSnapshots:
-    """The newest snapshot by feed, those longest without a newer one giving way over HELD_BYTES."""
+    """The newest snapshot by feed, those longest without a newer one giving way over HELD_BYTES.
+
+    Attributes:
+        on_newer: called with every snapshot that is held from now on; it must return at once.
+    """
 
     def __init__(self) -> None:
         """Hold nothing yet."""
+        self.on_newer: Callable[[Feed, Held], None] | None = None
         self._held: dict[Feed, Held] = {}
         self._bytes = 0
 
@@ -62,6 +68,8 @@ class LatestSnapshots:
         is_newer = old is None or new.timestamp_ms > old.timestamp_ms
         if is_newer and new.timestamp_ms <= new.received_at_ms + AHEAD_MS:
             self._hold(feed, new)
+            if self.on_newer is not None:
+                self.on_newer(feed, new)
 
     def find(self, ticker: str | None, endpoint: str | None) -> list[tuple[Feed, Held]]:
         """Return the feeds with this ticker and endpoint, None meaning any, sorted by name."""

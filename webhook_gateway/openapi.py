@@ -210,7 +210,24 @@ _LINE = {
         "run_id": {"type": ["string", "null"]},
     },
 }
-_LATEST = {
+_DAY = {
+    "type": "object",
+    "required": ["feed", "date", "state", "snapshots", "parquet_snapshots", "first", "last", "detail"],
+    "properties": {
+        "feed": {"type": "string", "examples": ["NQ_NDX:gex_zero"]},
+        "date": {"type": "string", "format": "date"},
+        "state": {
+            "enum": ["complete", "partial", "missing", "conflicting", "never_exported", "about_to_expire"],
+        },
+        "snapshots": {"type": "integer", "description": "in the database or, where that is locked, in Parquet"},
+        "parquet_snapshots": {"type": "integer"},
+        "first": {"type": ["integer", "null"], "description": "of the snapshots, epoch milliseconds UTC"},
+        "last": {"type": ["integer", "null"]},
+        "detail": {"type": "string", "description": "why it has this state, in one line"},
+    },
+}
+MOMENT = "epoch seconds, epoch milliseconds or ISO 8601, UTC when it names no zone"
+_LATEST: dict[str, Any] = {
     "type": "object",
     "description": "Fields that have no column are in `extra`, as they were sent.",
     "required": ["ticker", "endpoint", "timestamp", "received_at", "source", "strikes"],
@@ -240,6 +257,20 @@ _LATEST = {
         },
     },
 }
+_SOURCES = "^(database|memory|parquet)(, (memory|parquet))*$"
+_ROW = {
+    "type": "object",
+    "description": "The columns that were asked for.",
+    "required": ["timestamp"],
+    "properties": {
+        **{
+            name: _LATEST["properties"][name]
+            for name in _LATEST["properties"]
+            if name not in {"received_at", "strikes"}
+        },
+        "source": {"enum": ["live", "uw", "history", None]},
+    },
+}
 
 
 def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -251,6 +282,7 @@ def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
         400: "something in the request is wrong; nothing was kept",
         401: "the API key is missing or wrong",
         404: "there is no such thing",
+        406: "no format that the Accept header takes",
         408: "the request did not arrive within GEX_TIMEOUT_REQUEST",
         413: "the body is too large",
         415: "the body is not JSON by its type, or compressed",
@@ -290,10 +322,61 @@ def lineage_answers() -> dict[int | str, dict[str, Any]]:
     return {200: _answer("the newest first", {"type": "array", "items": _LINE}), **_refusals(400, 401, 503)}
 
 
+def coverage_answers() -> dict[int | str, dict[str, Any]]:
+    """Describe the answers of `GET /coverage`."""
+    return {200: _answer("by feed and date", {"type": "array", "items": _DAY}), **_refusals(400, 401, 503)}
+
+
 def latest_answers() -> dict[int | str, dict[str, Any]]:
     """Describe the answers of `GET /gex/latest`."""
     schema = {"type": "array", "items": _LATEST}
     return {200: _answer("by ticker and endpoint", schema), **_refusals(400, 401, 404)}
+
+
+def snapshots_answers() -> dict[int | str, dict[str, Any]]:
+    """Describe the answers of `GET /gex`."""
+    more = {"X-Next-Start": _header("the `start` of the rest, when there is more than the limit", r"^[0-9]+$")}
+    return {200: _rows_answer("rows by time", _ROW, more), **_refusals(400, 401, 404, 406, 503)}
+
+
+def strikes_answers() -> dict[int | str, dict[str, Any]]:
+    """Describe the answers of `GET /gex/strikes`."""
+    named = {name: _LATEST["properties"][name] for name in ("timestamp", "ticker", "endpoint")}
+    strike = _LATEST["properties"]["strikes"]["items"]
+    row = {
+        "type": "object",
+        "required": [*named, *strike["required"]],
+        "properties": named | strike["properties"] | {"strike": {"type": ["number", "null"]}},
+    }
+    more = {"X-Gex-Timestamp": _header("the snapshot's time, epoch milliseconds UTC", r"^[0-9]+$")}
+    return {200: _rows_answer("rows by strike", row, more), **_refusals(400, 401, 404, 406, 503)}
+
+
+def _header(description: str, pattern: str) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string", "pattern": pattern}}
+
+
+def _rows_answer(description: str, row: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    return {
+        "description": description,
+        "headers": {
+            "X-Gex-Source": _header("what the rows came from and who was asked for more", _SOURCES),
+            "X-Gex-Partial": _header("why the database could not be asked, when it could not", "^database "),
+            **more,
+        },
+        "content": {
+            "application/json": {"schema": {"type": "array", "items": row}},
+            "application/vnd.apache.arrow.stream": binary,
+            "application/vnd.apache.parquet": binary,
+        },
+    }
+
+
+def stream_answers() -> dict[int | str, dict[str, Any]]:
+    """Describe the answers of `GET /gex/stream`."""
+    events = {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
+    return {200: {"description": "events, until one side ends it", **events}, **_refusals(400, 401, 503)}
 
 
 def finish_document(document: dict[str, Any], *, open_paths: frozenset[str], needs_key: bool) -> dict[str, Any]:

@@ -7,10 +7,13 @@ from fastapi import Request
 
 from gex_pipeline.settings import Settings
 from webhook_gateway.child_process import ChildProcess
+from webhook_gateway.coverage import KnownCoverage
 from webhook_gateway.figures import Figures
 from webhook_gateway.journal_writer import JournalWriter
 from webhook_gateway.latest import LatestSnapshots
+from webhook_gateway.queries import Queries
 from webhook_gateway.rate_limits import RateLimits
+from webhook_gateway.streams import Streams
 
 
 @dataclass
@@ -19,6 +22,9 @@ class Gateway:
 
     Attributes:
         poller: asks GexBot; None when no feed is polled.
+        queries: reads what was recorded, in threads.
+        streams: who is sent new snapshots as they come.
+        coverage: which days are stored, as it was found last.
         latest: the newest snapshot of each feed.
         accepted: history requests by id as they were answered, for the moment until the loader has stored them.
         figures: what was last known of the database, for whoever must not wait for it.
@@ -29,6 +35,9 @@ class Gateway:
     loader: ChildProcess
     poller: ChildProcess | None
     rate_limits: RateLimits
+    queries: Queries
+    streams: Streams
+    coverage: KnownCoverage
     latest: LatestSnapshots = field(default_factory=LatestSnapshots)
     accepted: dict[int, dict[str, Any]] = field(default_factory=dict)
     figures: Figures = field(default_factory=Figures)

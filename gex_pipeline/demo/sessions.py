@@ -198,8 +198,12 @@ class _Column(NamedTuple):
 
 
 def _columns(rng: np.random.Generator, weights: Floats, count: int) -> Iterator[_Column]:
-    """Yield `count` columns of a random walk per strike, its size given by the strike's weight."""
-    level = rng.normal(0, weights)
+    """Yield `count` columns of a random walk per strike, its size given by the strike's weight.
+
+    As in real ladders most of the gex is negative below the middle and positive above it.
+    """
+    tilt = np.tanh(np.linspace(-3, 3, len(weights)))
+    level = rng.normal(tilt * weights, weights / 3)
     for start in range(0, count, _BLOCK_SNAPSHOTS):
         steps = rng.normal(0, weights / 100, (min(_BLOCK_SNAPSHOTS, count - start), len(weights)))
         steps[0] += level

@@ -22,6 +22,7 @@ from rich.table import Table
 
 from gex_pipeline.demo.evidence import Evidence, gather
 from gex_pipeline.demo.gexbot_standin import GexBotStandIn
+from gex_pipeline.demo.live_flow import post_on
 from gex_pipeline.demo.messages import option_trade_messages
 from gex_pipeline.demo.sessions import Session, snapshots, write_history_file
 from gex_pipeline.feeds import Feed
@@ -30,6 +31,8 @@ from gex_pipeline.settings import Settings, load_settings
 
 HISTORY = Session(feed=Feed("NQ_NDX", "gex_zero"), date=dt.date(2025, 11, 14))
 LIVE = Session(feed=Feed("SPX", "gex_zero"), date=HISTORY.date, snapshots=300, strikes=60, seed=1)
+# Posted only while the demo waits to be stopped, together with what follows LIVE.
+BESIDE_LIVE = Session(feed=Feed("NQ_NDX", "gex_full"), date=HISTORY.date, snapshots=300, seed=2)
 LIVE_MESSAGES = 200
 START_SECONDS = 120.0
 IMPORT_SECONDS = 300.0
@@ -124,7 +127,10 @@ def _show(console: Console, scratch: Path, *, keep_running: bool) -> int:
             progress.stop()
             disagreements = _report(console, settings, sent, evidence)
             if keep_running:
-                console.print("Everything keeps running; Ctrl-C stops it and removes the folder.")
+                console.print(
+                    "Everything keeps running and the session goes on; Ctrl-C stops it and removes the folder."
+                )
+                post_on(gateway, [LIVE, BESIDE_LIVE])
                 signal.pause()
     return 1 if disagreements else 0
 
@@ -150,6 +156,7 @@ def _report(console: Console, settings: Settings, sent: Sent, evidence: Evidence
         times.add_row(part, f"{seconds:.2f}")
     console.print(times)
     base = f"http://127.0.0.1:{settings.dagster_port}"
+    console.print(f"live page        http://127.0.0.1:{settings.port}/?feed={LIVE.feed.key}")
     console.print(f"Dagster UI       {base}/assets/gex_snapshots")
     console.print(f"the import run   {base}/runs/{evidence.run_id}")
     console.print(f"gateway API      http://127.0.0.1:{settings.port}/docs")

@@ -21,6 +21,7 @@ from gex_pipeline.formats.gexbot import (
     JSON_COLUMNS,
     WHOLE_COLUMNS,
     Strikes,
+    flat_numbers,
     json_member,
     parse_strikes,
     parse_timestamp,
@@ -68,14 +69,11 @@ def _read(records: Sequence[Fields], feed: Feed) -> DayColumns:
     if any(tuple(record) != names for record in records):
         raise _NotPlainError
     raw: RawColumns = dict(zip(names, zip(*(record.values() for record in records), strict=True), strict=True))
-    columns: dict[str, pa.Array] = {}
-    for name in names:
-        if column := COLUMN_OF.get(name):
-            if column in columns:
-                raise _NotPlainError
-            columns[column] = _number_column(raw[name], whole=column in WHOLE_COLUMNS)
-        elif name in JSON_COLUMNS:
-            columns[name] = _json_column(raw[name])
+    numbers = [(COLUMN_OF[name], raw[name]) for name in names if name in COLUMN_OF]
+    columns: dict[str, pa.Array] = _number_columns(dict(numbers))
+    if len(columns) < len(numbers):
+        raise _NotPlainError
+    columns |= {name: _json_column(raw[name]) for name in names if name in JSON_COLUMNS}
     _require_feed(raw, feed)
     timestamps = _timestamps(raw)
     strikes, sizes = _ladders(raw)
@@ -106,6 +104,19 @@ _KNOWN = {"timestamp", "ticker", "strikes", *COLUMN_OF, *JSON_COLUMNS, *ENDPOINT
 
 def _array(values: Sequence[msgspec.Raw]) -> bytes:
     return b"[" + b",".join(values) + b"]"
+
+
+def _number_columns(raw: RawColumns) -> dict[str, pa.Array]:
+    """Read the numbers of all columns at once where none is null or anything but a number, and else one by one."""
+    text = _array([value for values in raw.values() for value in values])
+    flat = flat_numbers(text) if text.count(b"[") == 1 else None
+    if flat is None:
+        return {name: _number_column(values, whole=name in WHOLE_COLUMNS) for name, values in raw.items()}
+    table = dict(zip(raw, flat.reshape(len(raw), -1), strict=True)) if raw else {}
+    for name in WHOLE_COLUMNS & table.keys():
+        if (table[name] % 1).any() or (np.abs(table[name]) >= 2**31).any():
+            raise _NotPlainError
+    return {name: pa.array(numbers, SNAPSHOTS_SCHEMA.field(name).type) for name, numbers in table.items()}
 
 
 def _number_column(values: Sequence[msgspec.Raw], *, whole: bool) -> pa.Array:

@@ -202,7 +202,7 @@ def parse_vendor_ladders(ladders: Sequence[Json]) -> tuple[Strikes, npt.NDArray[
     sizes = [(len(piece) + 4) // 12 for piece in pieces]
     if 0 in sizes or skeleton != b"[" + b",".join(map(vendor_skeleton, sizes)) + b"]":
         return None
-    values = _flat_numbers(text)
+    values = flat_numbers(text)
     count = sum(sizes)
     if values is None or values.size != count * 8 or not np.isfinite(values).all():
         return None
@@ -216,7 +216,7 @@ def vendor_skeleton(count: int) -> bytes:
     return b"[" + b",".join([b"[,,,[,,,,]]"] * count) + b"]"
 
 
-def _flat_numbers(text: bytes) -> Floats | None:
+def flat_numbers(text: bytes) -> Floats | None:
     """Read every number of nested arrays in order; None when simdjson refuses any of them."""
     try:
         numbers = _parser.parse(text)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.errors import MalformedFileError
@@ -12,6 +12,7 @@ from gex_pipeline.history.exporting import Exported, export_day
 from gex_pipeline.history.importing import ImportResult, import_staged
 from gex_pipeline.history.judging import require_sound
 from gex_pipeline.history.paths import Partition, Table
+from gex_pipeline.history.pictured import picture_of_day
 from gex_pipeline.history.staging import StagedSummary, stage, staging_lock
 from gex_pipeline.settings import Settings
 
@@ -56,6 +57,7 @@ def import_rows(
 
 
 def export_tables(settings: Settings, partition: Partition) -> Iterator[tuple[Table, Exported]]:
-    """Publish both files of the day, one after the other; errors of `export_day`."""
-    for table in TABLES:
-        yield table, export_day(settings, partition, table)
+    """Publish both files of the day, one after the other, the second with a picture; errors of `export_day`."""
+    yield "snapshots", export_day(settings, partition, "snapshots")
+    strikes = export_day(settings, partition, "strikes")
+    yield "strikes", replace(strikes, picture=picture_of_day(settings, partition))

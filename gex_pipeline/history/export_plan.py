@@ -8,8 +8,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gex_pipeline.errors import PermanentError, RecordError
-from gex_pipeline.feeds import Feed
+from gex_pipeline.errors import PermanentError
+from gex_pipeline.feeds import Feed, is_feed
 from gex_pipeline.history.day import TABLES
 from gex_pipeline.history.paths import Partition, Table
 from gex_pipeline.settings import Settings
@@ -105,12 +105,4 @@ def _count(connection: duckdb.DuckDBPyConnection, table: Table, date: dt.date) -
         "WHERE timestamp BETWEEN ? AND ? GROUP BY ALL",
         list(day_bounds_ms(date)),
     ).fetchall()
-    return {Feed(ticker, endpoint): rows for ticker, endpoint, rows in found if _is_feed(ticker, endpoint)}
-
-
-def _is_feed(ticker: object, endpoint: object) -> bool:
-    """Tell whether a user's own rows have names that a feed can have."""
-    try:
-        return Feed.parse(f"{ticker}:{endpoint}") == Feed(str(ticker), str(endpoint))
-    except RecordError:
-        return False
+    return {Feed(ticker, endpoint): rows for ticker, endpoint, rows in found if is_feed(ticker, endpoint)}

@@ -35,6 +35,7 @@ class Exported:
     Attributes:
         is_unchanged: the file that was there holds the same rows and was left alone.
         kept_aside: where the different file that was there is now, None when there was none.
+        picture: the day at a glance, an image in Markdown; empty where there is none.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class Exported:
     sha256: str
     is_unchanged: bool
     kept_aside: Path | None
+    picture: str = ""
 
 
 def export_day(settings: Settings, partition: Partition, table: Table) -> Exported:

@@ -63,5 +63,10 @@ def expiring_days(missing: Sequence[Partition], absent: Tries, *, max_tries: int
         max_tries: as in `plan_fetches`.
         now_ms: epoch milliseconds, UTC.
     """
-    last = first_kept_day(now_ms) + dt.timedelta(days=WARNED_BEFORE_DAYS)
-    return [each for each in missing if each.date <= last and len(absent.get(each, ())) < max_tries]
+    return [each for each in missing if is_expiring(each.date, now_ms) and len(absent.get(each, ())) < max_tries]
+
+
+def is_expiring(date: dt.date, now_ms: int) -> bool:
+    """Tell whether GexBot deletes the files of a New York day within WARNED_BEFORE_DAYS, and has not yet."""
+    first = first_kept_day(now_ms)
+    return first <= date <= first + dt.timedelta(days=WARNED_BEFORE_DAYS)

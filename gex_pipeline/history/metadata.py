@@ -92,6 +92,7 @@ def describe_exported(table: Table, exported: Exported, seconds: float | None = 
     elif exported.kept_aside:
         outcome = f"replaced; the old file is {exported.kept_aside}"
     return f"{table}_parquet", {
+        **_picture(exported.picture),
         "dagster/partition_row_count": exported.rows,
         "outcome": outcome,
         "path": dg.MetadataValue.path(str(exported.path)),
@@ -103,12 +104,17 @@ def describe_exported(table: Table, exported: Exported, seconds: float | None = 
 
 def describe_verdict(verdict: Verdict) -> Metadata:
     """Describe what a check found, with where to look."""
-    return {**verdict.metadata, **({"where": dg.MetadataValue.md(verdict.examples)} if verdict.examples else {})}
+    where: Metadata = {"where": dg.MetadataValue.md(verdict.examples)} if verdict.examples else {}
+    return {**verdict.metadata, **_picture(verdict.picture), **where}
 
 
 def severity(check: Check) -> dg.AssetCheckSeverity:
     """Return how Dagster shows a check that failed."""
     return dg.AssetCheckSeverity.WARN if check.is_warning else dg.AssetCheckSeverity.ERROR
+
+
+def _picture(image: str) -> Metadata:
+    return {"picture": dg.MetadataValue.md(image)} if image else {}
 
 
 def _seconds(seconds: float | None) -> Metadata:

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from gex_pipeline.pictures.heat_map import Ladders
 from gex_pipeline.storage.files import Version, version_of
-from gex_pipeline.storage.lease import quoted
 
 Times = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -30,6 +30,7 @@ MAJORS = (
 )
 _EXTREMES = [column for _, extreme, place, _ in MAJORS for column in (extreme, place)]
 _STRIKE_COLUMNS = ["timestamp", "strike", "gamma", "oi_gamma"]
+_MINUTE_MS = 60_000
 # The numbers that GexBot gives in each snapshot.
 VENDOR_NUMBERS = (
     "spot_price",
@@ -53,6 +54,7 @@ class Day:
         orphans: how many of them have no snapshot.
         repeated: timestamps of strikes that come twice in a row in their ladder.
         descending: timestamps of strikes that are lower than the one before in their ladder.
+        ladders: one ladder a minute, for pictures.
     """
 
     rows: pa.Table
@@ -61,6 +63,7 @@ class Day:
     orphans: int
     repeated: Times
     descending: Times
+    ladders: Ladders
 
     @cached_property
     def times(self) -> Times:
@@ -83,16 +86,16 @@ def ask(connection: duckdb.DuckDBPyConnection, day: Day, sql: str) -> list[tuple
         connection.unregister("day")
 
 
-def observe(connection: duckdb.DuckDBPyConnection, snapshots: Path, strikes: Path) -> Day:
+def observe(snapshots: Path, strikes: Path) -> Day:
     """Read the two files of a day; those that this process has read just before are not read again.
 
     Raises:
         OSError: one is not there.
-        duckdb.Error: one is no Parquet file with our columns.
+        pyarrow.ArrowException, KeyError: one is no Parquet file with our columns.
     """
     versions = version_of(snapshots), version_of(strikes)
     if versions not in _known:
-        day = _read(connection, snapshots, strikes)
+        day = _read(snapshots, strikes)
         while len(_known) >= _MOST_REMEMBERED:
             del _known[next(iter(_known))]
         _known[versions] = day
@@ -103,33 +106,31 @@ _MOST_REMEMBERED = 2
 _known: dict[tuple[Version, Version], Day] = {}
 
 
-def _read(connection: duckdb.DuckDBPyConnection, snapshots: Path, strikes: Path) -> Day:
-    ladders, disorder = _read_ladders(strikes)
-    connection.register("ladders", ladders)
-    try:
-        rows = connection.sql(
-            f"""
-            SELECT *, lag(timestamp) OVER in_time AS previous_ms, lag(spot_price) OVER in_time AS previous_spot
-            FROM (SELECT timestamp, source, {", ".join(VENDOR_NUMBERS)} FROM read_parquet('{quoted(snapshots)}'))
-            LEFT JOIN ladders USING (timestamp)
-            WINDOW in_time AS (ORDER BY timestamp) ORDER BY timestamp
-            """
-        ).to_arrow_table()
-    finally:
-        connection.unregister("ladders")
+def _read(snapshots: Path, strikes: Path) -> Day:
+    ladders, disorder, sampled = _read_ladders(strikes)
+    with pq.ParquetFile(snapshots) as file:
+        rows = file.read(columns=["timestamp", "source", *VENDOR_NUMBERS]).sort_by("timestamp")
+    for name, previous in (("timestamp", "previous_ms"), ("spot_price", "previous_spot")):
+        moved = pa.chunked_array([pa.nulls(1, rows[name].type), *rows[name].chunks])
+        rows = rows.append_column(previous, moved.slice(0, len(rows)))
+    own = pc.index_in(rows["timestamp"], ladders["timestamp"])
+    for name in ladders.column_names[1:]:
+        rows = rows.append_column(name, ladders[name].take(own))
     all_strikes, owned = (int(pc.sum(table["strikes"]).as_py() or 0) for table in (ladders, rows))
-    return Day(rows, strikes, all_strikes, all_strikes - owned, *disorder)
+    return Day(rows, strikes, all_strikes, all_strikes - owned, *disorder, sampled)
 
 
-def _read_ladders(strikes: Path) -> tuple[pa.Table, tuple[Times, Times]]:
-    """Return a row for each ladder of a file, and the timestamps of strikes that repeat or descend in theirs."""
+def _read_ladders(strikes: Path) -> tuple[pa.Table, tuple[Times, Times], Ladders]:
+    """Return a row for each ladder of a file, the timestamps of strikes that repeat or descend, and some ladders."""
     parts: list[_Columns] = []
+    sampled = [Ladders(np.empty(0, np.int64), np.empty(0), np.empty(0))]
     disorder: list[tuple[Times, Times]] = [(np.empty(0, np.int64), np.empty(0, np.int64))]
 
     def take(columns: list[npt.NDArray[Any]]) -> None:
         times, levels = columns[:2]
         steps, is_same = np.diff(levels), times[1:] == times[:-1]
         disorder.append((times[1:][is_same & (steps == 0)], times[1:][is_same & (steps < 0)]))
+        sampled.append(_one_a_minute(*columns[:3]))
         parts.extend(_summarise(*columns))
 
     with pq.ParquetFile(strikes) as file:
@@ -152,7 +153,16 @@ def _read_ladders(strikes: Path) -> tuple[pa.Table, tuple[Times, Times]]:
     types = [pa.int64(), pa.int64()] + [pa.float64()] * (len(names) - 2)
     arrays = [pa.array(values, kind, from_pandas=True) for values, kind in zip(joined, types, strict=True)]
     repeated, descending = (np.concatenate(times) for times in zip(*disorder, strict=True))
-    return pa.table(dict(zip(names, arrays, strict=True))), (repeated, descending)
+    joined_sample = Ladders(*(np.concatenate(values) for values in zip(*sampled, strict=True)))
+    return pa.table(dict(zip(names, arrays, strict=True))), (repeated, descending), joined_sample
+
+
+def _one_a_minute(times: Times, levels: Floats, gamma: Floats) -> Ladders:
+    """Return the first ladder of each minute."""
+    starts = np.flatnonzero(np.diff(times, prepend=-1))
+    is_first = np.diff(times[starts] // _MINUTE_MS, prepend=-1) != 0
+    chosen = np.repeat(is_first, np.diff(starts, append=len(times)))
+    return Ladders(times[chosen], levels[chosen], gamma[chosen])
 
 
 def _summarise(times: Times, levels: Floats, gamma: Floats, oi_gamma: Floats) -> Iterator[_Columns]:

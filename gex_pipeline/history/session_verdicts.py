@@ -1,6 +1,7 @@
 """Whether a published day is a whole session: its hours, its gaps, and its cadence compared with days before."""
 
 import datetime as dt
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -11,6 +12,8 @@ from gex_pipeline.clock import epoch_ms
 from gex_pipeline.history.observed import Day, ask, session_rows
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.history.verdicts import Subject, Verdict, clock, markdown
+from gex_pipeline.pictures.markdown import drawn
+from gex_pipeline.pictures.session_strip import session_strip
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.files import version_of
 from gex_pipeline.trading_days import is_trading_day, new_york_time, session_bounds_ms
@@ -32,8 +35,9 @@ def session(subject: Subject, day: Day) -> Verdict:
     first, last = (int(inside[0]), int(inside[-1])) if len(inside) else (closed, opened)
     edge = EDGE_MS + day.usual_step_ms
     is_open = " and still open" if epoch_ms() < closed else ""
+    passed = first - opened <= edge and closed - last <= edge and not new
     return Verdict(
-        first - opened <= edge and closed - last <= edge and not new,
+        passed,
         f"{f'{_hour(first)} to {_hour(last)}' if len(inside) else 'nothing'} in the session, which is "
         f"{_hour(opened)} to {_hour(closed)} New York{is_open}; {len(new):,} snapshots outside say something new",
         {
@@ -43,6 +47,7 @@ def session(subject: Subject, day: Day) -> Verdict:
             "outside_and_new": len(new),
         },
         markdown(("outside the session", "spot"), [(clock(time), spot) for time, spot in new[:5]]),
+        "" if passed else _strip(subject, day),
     )
 
 
@@ -66,6 +71,7 @@ def gaps(subject: Subject, day: Day) -> Verdict:
             "seconds_in_long_gaps": int(steps[long].sum()) / 1000,
         },
         markdown(("after", "seconds"), [(clock(int(times[at])), steps[at] / 1000) for at in worst]),
+        _strip(subject, day) if len(long) else "",
     )
 
 
@@ -86,11 +92,26 @@ def cadence(subject: Subject, day: Day) -> Verdict:
         )
     usual = median(recent.values())
     ratio = own / usual if usual else 1.0
+    passed = FEWEST <= ratio <= MOST
     return Verdict(
-        FEWEST <= ratio <= MOST,
+        passed,
         f"{known}, {ratio:.2f} times as many as on the last {len(recent)} days ({FEWEST:g} to {MOST:g} may be)",
         {"per_hour": own, "usual_per_hour": usual, "ratio": ratio, "days_compared": len(recent)},
-        markdown(("day", "snapshots per hour"), [(day, f"{rate:,.0f}") for day, rate in recent.items()]),
+        markdown(("day", "snapshots per hour"), [(date, f"{rate:,.0f}") for date, rate in recent.items()]),
+        "" if passed else _strip(subject, day, usual),
+    )
+
+
+def _strip(subject: Subject, day: Day, usual_per_hour: float | None = None) -> str:
+    """Return a picture of where in the session snapshots are missing."""
+    opened, closed = session_bounds_ms(subject.partition.date)
+    inside = day.times[(day.times >= opened) & (day.times <= closed)]
+    ends = np.concatenate([[opened], inside, [closed]])
+    long = np.flatnonzero(np.diff(ends) > gap_limit_ms(day.usual_step_ms))
+    missing = [(int(ends[at]), int(ends[at + 1])) for at in long]
+    return drawn(
+        partial(session_strip, inside, opened, closed, missing, usual_per_hour),
+        f"the session of {subject.partition.feed.key} on {subject.partition.date}",
     )
 
 

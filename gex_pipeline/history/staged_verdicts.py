@@ -21,7 +21,7 @@ def of_day(subject: Subject, question: Question) -> Verdict:
     """Ask a question of the staged day, whose two files are read once for all of them."""
     if not all(schema(subject, table).passed for table in _SCHEMAS):
         return Verdict(False, "cannot be told while the columns are not the declared ones; see schema")
-    return question(subject, observe(subject.connection, *(subject.staged(table) for table in _SCHEMAS)))
+    return question(subject, observe(*(subject.staged(table) for table in _SCHEMAS)))
 
 
 def schema(subject: Subject, table: Table) -> Verdict:

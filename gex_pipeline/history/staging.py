@@ -50,10 +50,16 @@ from gex_pipeline.storage.quarantine import BadRecord, history_quarantine_path, 
 ROW_GROUP_ROWS = 120_000
 LOCK_SECONDS = 600.0
 SUMMARY_KEY = b"gex_pipeline.staged"
-# Readers skip by time; the other columns' bounds would only cost. A chunk's values fit one dictionary.
+_OF_THEIR_OWN = {"gamma", "oi_gamma"}
+# Readers skip by time; the other columns' bounds would only cost. A chunk's values fit one dictionary, but for those
+# that seldom come twice a dictionary costs more than it saves.
 PARQUET_OPTIONS: dict[str, Any] = {
     "compression": "zstd",
     "compression_level": 1,
+    "use_dictionary": [
+        *(set(PUBLISHED_SNAPSHOTS_SCHEMA.names + STRIKES_SCHEMA.names) - _OF_THEIR_OWN - {"priors"}),
+        "priors.list.element",
+    ],
     "dictionary_pagesize_limit": 8 << 20,
     "write_statistics": ["timestamp"],
 }
@@ -110,7 +116,7 @@ def stage(settings: Settings, partition: Partition, source: SourceFile) -> Stage
         TransientError: another run has put another file in its place.
     """
     split, strikes_schema = split_array, PUBLISHED_STRIKES_SCHEMA
-    with staging_lock(settings, partition), _mapped(source, settings.staging_path) as document:
+    with staging_lock(settings, partition), mapped(source, settings.staging_path) as document:
         while True:
             try:
                 return _stage(settings, partition, source, split(document), strikes_schema)
@@ -343,8 +349,14 @@ class _ParquetPair:
 
 
 @contextmanager
-def _mapped(source: SourceFile, scratch: Path) -> Iterator[mmap.mmap]:
-    """Map the plain bytes of a file into memory, decompressing them to a scratch file first where needed."""
+def mapped(source: SourceFile, scratch: Path) -> Iterator[mmap.mmap]:
+    """Map the plain bytes of a file into memory, decompressing them to a file in `scratch` first where needed.
+
+    Raises:
+        MalformedFileError: it is empty, or no whole gzip file.
+        TransientError: another file has its place by now.
+        DiskFullError: there is no room.
+    """
     path = source.path
     with ExitStack() as stack:
         file = stack.enter_context(path.open("rb"))

@@ -30,12 +30,14 @@ class Verdict:
         description: one line that says what was found.
         metadata: counts and times.
         examples: where to look, as a Markdown table; empty when there is nothing to show.
+        picture: the same as an image in Markdown; empty as well.
     """
 
     passed: bool
     description: str
     metadata: dict[str, Any] = field(default_factory=dict)
     examples: str = ""
+    picture: str = ""
 
 
 @dataclass(frozen=True)
@@ -148,8 +150,8 @@ def of_published_day(subject: Subject, question: Question) -> Verdict:
     """Ask a question of the published day, whose two files are read once for all of them."""
     snapshots, strikes = (subject.partition.published(subject.settings, table) for table in ("snapshots", "strikes"))
     try:
-        return question(subject, observe(subject.connection, snapshots, strikes))
-    except (OSError, duckdb.Error, pa.ArrowException) as error:
+        return question(subject, observe(snapshots, strikes))
+    except (OSError, KeyError, duckdb.Error, pa.ArrowException) as error:
         return Verdict(
             False, f"the published files cannot be read, {str(error).splitlines()[0]}; see matches_database"
         )

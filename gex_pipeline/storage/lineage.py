@@ -70,6 +70,25 @@ class EarlierImport:
     import_timestamp_ms: int
 
 
+@dataclass(frozen=True)
+class FileAttempt:
+    """One attempt to import a history file.
+
+    Attributes:
+        status: `imported`, `unchanged`, `replaced`, `refused` or `failed`.
+        snapshots: of the file that are in the database since, whoever brought them; 0 when it was not imported.
+        differing: those of them that are stored with other values; 0 when the attempt found nothing to do.
+    """
+
+    feed: Feed
+    date: dt.date
+    sha256: str
+    status: str
+    errors: str | None
+    snapshots: int
+    differing: int
+
+
 def next_import_id(connection: duckdb.DuckDBPyConnection) -> int:
     """Return an unused id; call it inside the transaction that uses it."""
     row = fetch_row(connection, "SELECT coalesce(max(import_id), 0) + 1 FROM data_lineage")
@@ -118,6 +137,17 @@ def imported_at(connection: duckdb.DuckDBPyConnection, feed: Feed, date: dt.date
         [sha256, feed.ticker, feed.endpoint, date],
     )
     return int(row[0]) if row and row[0] is not None else None
+
+
+def list_attempts(connection: duckdb.DuckDBPyConnection) -> list[FileAttempt]:
+    """Return every attempt to import a history file, the oldest first."""
+    rows = connection.execute(
+        "SELECT ticker, endpoint, date, sha256, status, errors, "
+        "records_imported + coalesce(records_present, 0) - coalesce(records_replaced, 0), "
+        "coalesce(records_differing, 0) - coalesce(records_replaced, 0) "
+        "FROM data_lineage WHERE record_type = 'history' ORDER BY import_id"
+    ).fetchall()
+    return [FileAttempt(Feed(ticker, endpoint), *rest) for ticker, endpoint, *rest in rows]
 
 
 def record_import(

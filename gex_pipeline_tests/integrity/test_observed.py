@@ -62,7 +62,7 @@ def test_each_snapshot_comes_with_what_its_ladder_adds_up_to(
         for number in range(SNAPSHOTS)
     }
     write(tmp_path, ladders, group_rows)
-    day = observe(connection, tmp_path / "snapshots.parquet", tmp_path / "strikes.parquet")
+    day = observe(tmp_path / "snapshots.parquet", tmp_path / "strikes.parquet")
     expected = by_sql(connection, tmp_path / "strikes.parquet")
     found = day.rows.to_pylist()
     assert [row["timestamp"] for row in found] == list(ladders)[:-1]
@@ -76,19 +76,17 @@ def test_each_snapshot_comes_with_what_its_ladder_adds_up_to(
 
 
 @pytest.mark.parametrize("group_rows", [1, 2, 3, ALL_AT_ONCE])
-def test_strikes_that_repeat_or_descend_are_found_within_their_ladder_only(
-    tmp_path: Path, connection: duckdb.DuckDBPyConnection, group_rows: int
-) -> None:
+def test_strikes_that_repeat_or_descend_are_found_within_their_ladder_only(tmp_path: Path, group_rows: int) -> None:
     levels = {1: [5.0, 6, 7], 2: [5.0, 6, 6], 3: [6.0, 5, 7], 4: [1.0]}
     write(tmp_path, {time: [(level, 1, 1) for level in ladder] for time, ladder in levels.items()}, group_rows)
-    day = observe(connection, tmp_path / "snapshots.parquet", tmp_path / "strikes.parquet")
+    day = observe(tmp_path / "snapshots.parquet", tmp_path / "strikes.parquet")
     assert (day.repeated.tolist(), day.descending.tolist()) == ([2], [3])
 
 
-def test_files_that_were_replaced_are_read_again(tmp_path: Path, connection: duckdb.DuckDBPyConnection) -> None:
+def test_files_that_were_replaced_are_read_again(tmp_path: Path) -> None:
     paths = tmp_path / "snapshots.parquet", tmp_path / "strikes.parquet"
     write(tmp_path, {1: [(5, 1, 1)], 2: [(5, 1, 1)]}, 1)
-    first = observe(connection, *paths)
-    assert observe(connection, *paths) is first
+    first = observe(*paths)
+    assert observe(*paths) is first
     write(tmp_path, {1: [(5, 2, 1), (6, 2, 1)], 2: [(5, 1, 1)]}, 1)
-    assert observe(connection, *paths).rows["total_vol"].to_pylist() == [4]
+    assert observe(*paths).rows["total_vol"].to_pylist() == [4]

@@ -1,0 +1,1 @@
+"""The audit of what is stored: which days are there, and whether they are what the history files said."""

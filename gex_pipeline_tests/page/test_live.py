@@ -1,0 +1,112 @@
+"""What a trader sees: the newest values, soon, of the feed that was chosen."""
+
+import re
+from pathlib import Path
+
+from playwright.sync_api import Browser, expect
+
+from gex_pipeline_tests.page.browser import visit
+from gex_pipeline_tests.page.snapshots import SPX_DAY, post_next
+from gex_pipeline_tests.processes import GatewayProcess, running_gateway
+
+SPX_PAGE = "/?feed=SPX:gex_zero"
+
+
+def figure(name: str) -> str:
+    return f"#figures div:has(> dt:text-is('{name}')) .value"
+
+
+def test_the_newest_values_are_shown_and_change_within_seconds(browser: Browser, recorder: GatewayProcess) -> None:
+    with visit(browser, recorder.url + SPX_PAGE) as trader:
+        page = trader.page
+        expect(page.locator(figure("Zero gamma"))).to_have_text(f"{SPX_DAY[-1]['zero_gamma']:,.2f}")
+        expect(page.locator("#profile path.bar.positive")).to_have_count(2)
+        expect(page.locator("#lines canvas")).to_have_count(1)
+        before = page.locator("#profile path.bar.positive").first.get_attribute("d")
+        strikes = [[7100, -900.5, 10, [1, 2, 3, 4, 5]], [7105, 1234.6, -20, [6, 7, 8, 9, 10]]]
+        post_next(
+            recorder, 1, spot=7103.25, zero_gamma=7101.5, sum_gex_vol=1712585.519, delta_risk_reversal=-0.118,
+            major_pos_vol=7105, strikes=strikes,
+        )  # fmt: skip
+        expect(page.locator(figure("Spot"))).to_have_text("7,103.25", timeout=5000)
+        expect(page.locator(figure("Zero gamma"))).to_have_text("7,101.50")
+        expect(page.locator(figure("Net GEX, volume"))).to_have_text("+1.713M")
+        expect(page.locator(figure("Delta risk reversal"))).to_have_text("\N{MINUS SIGN}0.118")
+        expect(page.locator(figure("Major +"))).to_have_text("7,105")
+        expect(page).to_have_title("7,103.25 SPX gex_zero")
+        assert page.locator("#profile path.bar.positive").first.get_attribute("d") != before
+        expect(page.locator("#lines-readout")).to_contain_text("spot 7,103.25, zero gamma 7,101.50")
+        expect(page.locator("#age")).to_contain_text(" old")
+        page.locator("#profile-table summary").click()
+        expect(page.locator("#profile-table tbody tr").first).to_have_text("7,1051.235K\N{MINUS SIGN}20678910")
+        page.locator("#lines-table summary").click()
+        expect(page.locator("#lines-table tbody tr").first).to_contain_text("7,103.25")
+
+
+def test_the_choice_is_kept_in_the_address(browser: Browser, recorder: GatewayProcess) -> None:
+    with visit(browser, recorder.url) as trader:
+        page = trader.page
+        feeds = page.locator("#feed option")
+        expect(feeds).to_have_text(["NQ_NDX:gex_full", "SPX:gex_zero"])
+        page.select_option("#feed", "SPX:gex_zero")
+        page.select_option("#priors", "4")
+        page.locator("#view label", has_text="OI").click()
+        expect(page.locator("#profile .title")).to_have_text("by open interest")
+        assert page.url.endswith("/?feed=SPX%3Agex_zero&priors=4&view=oi")
+        page.reload()
+        expect(page).to_have_title(re.compile("SPX gex_zero$"))
+        expect(page.locator("#profile .title")).to_have_text("by open interest")
+        expect(page.locator("#priors")).to_have_value("4")
+        assert page.locator("#feed").input_value() == "SPX:gex_zero"
+
+
+def test_the_recorder_tells_how_it_is(browser: Browser, recorder: GatewayProcess) -> None:
+    with visit(browser, recorder.url + SPX_PAGE) as trader:
+        health = trader.page.locator("#health")
+        expect(trader.page.locator("#state")).to_have_text("ready")
+        expect(health).to_contain_text("Captures")
+        expect(health.locator("div:has(> dt:text-is('Captures')) .value")).to_contain_text("/s")
+        expect(health.locator("div:has(> dt:text-is('Backlog')) .note")).to_have_text("nothing waits")
+        expect(health.locator("div:has(> dt:text-is('All loaded')) .value")).to_contain_text("ago")
+        expect(health.locator("div:has(> dt:text-is('Queue')) .value")).to_have_text("0 open")
+
+
+def test_a_feed_that_fell_silent_is_called_stale(browser: Browser, recorder: GatewayProcess) -> None:
+    with visit(browser, recorder.url + SPX_PAGE) as trader:
+        expect(trader.page.locator("#profile svg")).to_be_visible()
+        post_next(recorder, 60)
+        expect(trader.page.locator("#age")).to_contain_text(" old")
+        trader.page.evaluate("() => { const now = Date.now; Date.now = () => now() + 134_000; }")
+        expect(trader.page.locator("#age")).to_contain_text("stale: nothing for 2 min")
+
+
+def test_an_empty_recorder_says_what_to_post_and_shows_it(browser: Browser, tmp_path: Path) -> None:
+    with running_gateway(tmp_path / "data") as gateway, visit(browser, gateway.url) as newcomer:
+        example = newcomer.page.locator("#example")
+        expect(example).to_contain_text(f"curl -s {gateway.url}/gex -H 'Content-Type: application/json'")
+        body = example.inner_text().split("-d '")[1].rstrip("'")
+        sent = newcomer.context.request.post(
+            f"{gateway.url}/gex", data=body, headers={"Content-Type": "application/json"}
+        )
+        assert sent.status == 202
+        expect(newcomer.page).to_have_title("6,734.11 SPX gex_zero")
+        expect(newcomer.page.locator("#empty")).to_be_hidden()
+
+
+def test_a_gateway_that_is_gone_is_said_and_found_again(browser: Browser, tmp_path: Path) -> None:
+    gateway = GatewayProcess(tmp_path / "data")
+    gateway.start()
+    try:
+        post_next(gateway, 1)
+        with visit(browser, gateway.url) as trader:
+            expect(trader.page).to_have_title(f"{SPX_DAY[-1]['spot']:,.2f} SPX gex_zero")
+            gateway.stop()
+            expect(trader.page.locator("#trouble")).to_contain_text("The gateway does not answer")
+            expect(trader.page.locator("#state")).to_have_text("unreachable")
+            gateway.start()
+            post_next(gateway, 2, spot=7000.5)
+            expect(trader.page).to_have_title("7,000.50 SPX gex_zero", timeout=60_000)
+            expect(trader.page.locator("#trouble")).to_be_hidden()
+            expect(trader.page.locator("#state")).to_have_text("ready")
+    finally:
+        gateway.stop()

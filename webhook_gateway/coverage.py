@@ -1,0 +1,100 @@
+"""What is stored, day by day: found by a short-lived child process, and remembered for a while."""
+
+import asyncio
+import datetime as dt
+import logging
+import sys
+from collections.abc import Collection
+from contextlib import suppress
+
+import msgspec
+
+from gex_pipeline.errors import TransientError
+from gex_pipeline.settings import Settings, environment_for_children
+
+FRESH_SECONDS = 30.0
+LONGEST_SECONDS = 120.0
+
+logger = logging.getLogger(__name__)
+
+
+class CoverageUnknownError(TransientError):
+    """Nothing is known yet; it may be in a moment."""
+
+
+class _Day(msgspec.Struct):
+    """What a day is chosen by; the rest is passed on as it came."""
+
+    feed: str
+    date: str
+
+
+_days = msgspec.json.Decoder(list[msgspec.Raw])
+_day = msgspec.json.Decoder(_Day)
+
+
+class KnownCoverage:
+    """The last answer of `python -m gex_pipeline.audit`, which one child at a time gives anew."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Know nothing yet."""
+        self._settings = settings
+        self._days: list[tuple[str, dt.date, msgspec.Raw]] | None = None
+        self._looked_at: float | None = None
+        self._look: asyncio.Task[None] | None = None
+
+    async def find(self, feeds: Collection[str], first: dt.date, last: dt.date) -> list[msgspec.Raw]:
+        """Return the days of these feeds, of all when empty, each as JSON.
+
+        The last known answer is given while a new one is found; only the first is waited for.
+
+        Raises:
+            CoverageUnknownError: there is none yet, and the child gave none.
+        """
+        if self._look is None or self._look.done():
+            now = asyncio.get_running_loop().time()
+            if self._days is None or self._looked_at is None or now - self._looked_at > FRESH_SECONDS:
+                self._look = asyncio.create_task(self._refresh())
+        if self._days is None and self._look is not None:
+            await asyncio.shield(self._look)
+        if self._days is None:
+            raise CoverageUnknownError("an answer of python -m gex_pipeline.audit; the log says why there is none")
+        return [raw for feed, date, raw in self._days if first <= date <= last and (not feeds or feed in feeds)]
+
+    async def stop(self) -> None:
+        """End the child that is at work, if one is."""
+        if self._look is not None:
+            self._look.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._look
+
+    async def _refresh(self) -> None:
+        try:
+            answer = await asyncio.wait_for(self._ask_child(), LONGEST_SECONDS)
+            self._days = await asyncio.to_thread(_read, answer)
+        except (OSError, TimeoutError, msgspec.MsgspecError) as error:
+            logger.warning("the coverage is not known anew: %s", error or type(error).__name__)
+        self._looked_at = asyncio.get_running_loop().time()
+
+    async def _ask_child(self) -> bytes:
+        """Return what the child prints; it has a session of its own, so that Ctrl-C is left to us."""
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "gex_pipeline.audit",
+            stdout=asyncio.subprocess.PIPE,
+            env=environment_for_children(self._settings),
+            start_new_session=True,
+        )
+        try:
+            answer, _ = await child.communicate()
+            return answer
+        finally:
+            with suppress(ProcessLookupError):
+                child.kill()
+            await child.wait()
+
+
+def _read(answer: bytes) -> list[tuple[str, dt.date, msgspec.Raw]]:
+    decoded = [(_day.decode(raw), raw) for raw in _days.decode(answer)]
+    return [(day.feed, dt.date.fromisoformat(day.date), raw) for day, raw in decoded]

@@ -1,0 +1,64 @@
+// Questions to the gateway, with the key as a header where there is one. Nothing else here talks to anybody.
+
+/** The gateway did not answer at all. */
+export class Unreachable extends Error {}
+
+/** It answered with a status that was not asked for: 401 wants the key, 404 does not know, 503 is busy. */
+export class Refused extends Error {
+  constructor(status) {
+    super(`answered ${status}`);
+    this.status = status;
+  }
+}
+
+const PLACE = "gex-api-key";
+let key = null;
+try {
+  key = sessionStorage.getItem(PLACE);
+} catch {
+  // Storage may be forbidden; the key then lives as long as the page.
+}
+
+export const hasKey = () => key !== null;
+
+/** Keep a key for this tab, or forget it with null. */
+export function keepKey(value) {
+  key = value;
+  try {
+    if (value === null) sessionStorage.removeItem(PLACE);
+    else sessionStorage.setItem(PLACE, value);
+  } catch {
+    // as above
+  }
+}
+
+/**
+ * Send a question and return the answer once its head is there.
+ * @param {string} path
+ * @param {{signal?: AbortSignal, also?: number[]}} options `also`: statuses that are answers too
+ */
+export async function open(path, { signal, also = [] } = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, { signal, headers: key === null ? {} : { "X-API-Key": key }, cache: "no-store" });
+  } catch (error) {
+    throw signal?.aborted ? error : new Unreachable("the gateway does not answer", { cause: error });
+  }
+  if (!answer.ok && !also.includes(answer.status)) throw new Refused(answer.status);
+  return answer;
+}
+
+/** Ask and return the JSON of the answer. */
+export const ask = (path, options) => whole(path, options, (answer) => answer.json());
+
+/** Ask and return the text of the answer. */
+export const askText = (path, options) => whole(path, options, (answer) => answer.text());
+
+async function whole(path, { signal, ...options } = {}, read) {
+  const late = AbortSignal.timeout(10_000);
+  try {
+    return await read(await open(path, { ...options, signal: signal ? AbortSignal.any([signal, late]) : late }));
+  } catch (error) {
+    throw late.aborted && !signal?.aborted ? new Unreachable("no answer within 10 s", { cause: error }) : error;
+  }
+}

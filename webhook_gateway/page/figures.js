@@ -1,0 +1,52 @@
+// The key figures of the newest snapshot, its age, and the tab's title.
+
+import { byId, make, say } from "./dom.js";
+import { ABSENT, decimals, duration, newYorkDate, newYorkTime, price, signed, strike } from "./format.js";
+
+export const STALE_MS = 30_000;
+
+const FIGURES = [
+  ["spot", "Spot", (s) => price(s.spot_price), (s) => distance(s)],
+  ["zero-gamma", "Zero gamma", (s) => price(s.zero_gamma || NaN), (s) => (s.zero_gamma ? side(s) : "not yet")],
+  ["", "Net GEX, volume", (s) => signed(s.net_gex_vol ?? s.sum_gex_vol ?? s.net_gex), () => ""],
+  ["", "Net GEX, OI", (s) => signed(s.net_gex_oi ?? s.sum_gex_oi), () => ""],
+  ["", "Major +", (s) => strike(s.major_pos_vol), (s) => `by OI ${strike(s.major_pos_oi)}`],
+  ["", "Major −", (s) => strike(s.major_neg_vol), (s) => `by OI ${strike(s.major_neg_oi)}`],
+  ["", "Delta risk reversal", (s) => decimals(s.delta_risk_reversal ?? NaN, 3), () => ""],
+  ["", "New York", (s) => newYorkTime(s.timestamp), (s) => newYorkDate(s.timestamp)],
+];
+
+const cells = FIGURES.map(([kind, name]) => {
+  const value = make("span", { class: "value" }, ABSENT);
+  const note = make("span", { class: "note" });
+  byId("figures").querySelector("dl").append(make("div", { class: kind }, make("dt", {}, name), make("dd", {}, value, note)));
+  return { value, note };
+});
+
+/** Show a snapshot's figures. */
+export function showFigures(snapshot) {
+  FIGURES.forEach(([, , value, note], index) => {
+    say(cells[index].value, value(snapshot));
+    say(cells[index].note, note(snapshot));
+  });
+  document.title = `${price(snapshot.spot_price)} ${snapshot.ticker} ${snapshot.endpoint}`;
+}
+
+/** Show how long ago the newest snapshot came; returns whether it is stale. */
+export function showAge(receivedAt) {
+  const ageMs = Math.max(0, Date.now() - receivedAt);
+  const isStale = ageMs > STALE_MS;
+  const pill = byId("age");
+  pill.hidden = false;
+  pill.className = `pill ${isStale ? "warn" : "good"}`;
+  say(pill, isStale ? `stale: nothing for ${duration(ageMs / 1000)}` : `${duration(ageMs / 1000)} old`);
+  return isStale;
+}
+
+function distance({ spot_price: spot, zero_gamma: zero }) {
+  return zero && Number.isFinite(spot) ? `${price(Math.abs(spot - zero))} ${spot >= zero ? "above" : "below"} zero γ` : "";
+}
+
+function side({ spot_price: spot, zero_gamma: zero }) {
+  return Number.isFinite(spot) ? `${decimals((Math.abs(zero - spot) / spot) * 100, 2)} % ${zero >= spot ? "above" : "below"} spot` : "";
+}

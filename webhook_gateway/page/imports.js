@@ -1,0 +1,29 @@
+// The last imports of history files and what became of them.
+
+import { ask } from "./api.js";
+import { byId, make } from "./dom.js";
+import { ABSENT, count } from "./format.js";
+
+const SHOWN = 6;
+const TONES = { imported: "good", unchanged: "good", replaced: "good", refused: "bad", failed: "bad" };
+const moment = new Intl.DateTimeFormat("en-GB", {
+  timeZone: "America/New_York", day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23",
+});
+
+/** Ask for the last imports and list them. */
+export async function showImports(dagster, signal) {
+  const lines = (await ask("/lineage?limit=60", { signal })).filter((line) => line.record_type === "history").slice(0, SHOWN);
+  byId("imports").replaceChildren(lines.length ? make("ul", { class: "lines-of" }, ...lines.map((line) => entry(line, dagster)))
+    : make("p", { class: "hint" }, "None yet. Announce a history file with POST /gex_history_url, or launch a backfill in Dagster."));
+}
+
+function entry(line, dagster) {
+  const what = line.ticker ? `${line.ticker}:${line.endpoint}` : (line.source_file ?? ABSENT);
+  const run = line.run_id && dagster && `${dagster}/runs/${encodeURIComponent(line.run_id)}`;
+  const reason = line.errors ? String(line.errors).slice(0, 160) : "";
+  return make("li", {},
+    make("span", { class: `mark ${TONES[line.status] ?? ""}` }, line.status ?? ABSENT),
+    run ? make("a", { href: run, rel: "noreferrer" }, `${what} ${line.date ?? ""}`) : make("span", {}, `${what} ${line.date ?? ""}`),
+    make("span", { class: "note" }, reason || `${count(line.records_imported)} snapshots`),
+    make("time", {}, line.import_timestamp ? moment.format(line.import_timestamp) : ABSENT));
+}
