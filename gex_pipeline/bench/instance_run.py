@@ -20,6 +20,7 @@ from gex_pipeline.bench.turns import BenchmarkError, free_port, say
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.dagster_home import dagster_instance
 from gex_pipeline.definitions import defs
+from gex_pipeline.history.assets import GROUP
 from gex_pipeline.history.fetching import absences, failed_fetches, under_way
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.history.reporting import finished_files
@@ -107,7 +108,8 @@ def _tick(settings: Settings, instance: dg.DagsterInstance, name: str) -> None:
 
 def _requests(settings: Settings) -> dict[str, tuple[float, float]]:
     """Time what the UI asks of its server."""
-    keys = [{"path": key.path} for key in sorted(defs.resolve_asset_graph().get_all_asset_keys())]
+    graph = defs.resolve_asset_graph()
+    keys = [{"path": key.path} for key in sorted(graph.get_all_asset_keys()) if graph.get(key).group_name == GROUP]
     variables = {"keys": keys, "key": {"path": ["gex_snapshots"]}}
     with _webserver(settings) as graphql, requests.Session() as session:
 
