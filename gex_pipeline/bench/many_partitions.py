@@ -64,13 +64,14 @@ def _copy(
     path: Path, tables: Sequence[str], run_id: str, first: Partition, copies: Sequence[tuple[str, Partition]]
 ) -> None:
     with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
         originals = [_Original.read(connection, table, run_id) for table in tables]
         span = 1 + max(original.highest_id for original in originals)
         for start in range(0, len(copies), _BATCH):
             for original in originals:
                 batch = enumerate(copies[start : start + _BATCH], start + 1)
                 connection.executemany(original.insert, original.copies(run_id, first, batch, span))
-        connection.commit()
+            connection.commit()
 
 
 @dataclass(frozen=True)
