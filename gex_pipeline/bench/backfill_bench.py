@@ -1,6 +1,5 @@
 """A backfill of small days through the real thing: `gex up`, its queue and its runs, and a stand-in for GexBot."""
 
-import socket
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ from typing import Any
 
 import requests
 
-from gex_pipeline.bench.turns import BenchmarkError, Tell, clean_environment, scratch_folder
+from gex_pipeline.bench.turns import BenchmarkError, Tell, clean_environment, free_port, scratch_folder
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.demo.gexbot_standin import GexBotStandIn
 from gex_pipeline.demo.sessions import Session, write_history_file
@@ -121,7 +120,7 @@ def _failures(graphql: str, tags: list[dict[str, str]]) -> list[dict[str, Any]]:
 @contextmanager
 def _system(folder: Path, gexbot: GexBotStandIn, tell: Tell) -> Iterator[str]:
     """Run `gex up` for the length of a block; yield the address of Dagster's GraphQL."""
-    port, dagster_port = _free_port(), _free_port()
+    port, dagster_port = free_port(), free_port()
     environment = clean_environment() | {
         "GEX_DATA_DIR": str(folder / "data"),
         "GEX_PORT": str(port),
@@ -166,10 +165,3 @@ def _answers(url: str) -> bool:
         return requests.get(url, timeout=5).ok
     except requests.ConnectionError:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

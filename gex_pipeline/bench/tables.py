@@ -12,6 +12,7 @@ from gex_pipeline.bench.crowd_bench import CrowdRun
 from gex_pipeline.bench.floors import Judged
 from gex_pipeline.bench.growth_bench import EMPTY, FOURFOLD, GROWN, Growth
 from gex_pipeline.bench.import_bench import OURS, ImportComparison
+from gex_pipeline.bench.instance_bench import InstanceComparison
 from gex_pipeline.bench.load import LoadRun
 from gex_pipeline.bench.query_bench import QueryRun
 from gex_pipeline.bench.runs import ImportFigures
@@ -55,6 +56,20 @@ def capture_table(compared: CaptureComparison) -> Table:
     table = _table(title, "server", "requests/s", "p50 ms", "p95 ms", "p99 ms", "CPU s per 1,000", "gateway / it")
     for name, run in compared.servers.items():
         table.add_row(name, *_load_figures(run.load), f"{run.cpu_seconds:.3f}", f"{compared.ratio(name):.2f}")
+    return table
+
+
+def instance_table(compared: InstanceComparison) -> Table:
+    """Return what a grown instance takes: seconds the first time and later, ratios of the later ones."""
+    few, many = compared.few, compared.many
+    title = f"Dagster with {many.partitions:,} materialized partitions ({many.megabytes:,.0f} MB)"
+    table = _table(
+        title, "what", f"s with {few.partitions:,}", "first", f"s with {many.partitions:,}", "first", "ratio"
+    )
+    for name, (first, later) in many.seconds.items():
+        few_first, few_later = few.seconds[name]
+        figures = (few_later, few_first, later, first)
+        table.add_row(name, *(f"{seconds:.3f}" for seconds in figures), f"{later / few_later:.1f}")
     return table
 
 

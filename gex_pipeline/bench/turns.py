@@ -1,6 +1,7 @@
 """Runs in processes of their own that take turns, so that a noisy moment of the machine hits every contender."""
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -79,3 +80,11 @@ def scratch_folder() -> Iterator[Path]:
     """A folder for a run, gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="gex-bench-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -127,6 +127,18 @@ def bench_backfill(
         console.print(backfill_table(measure_backfill(partitions=partitions or PARTITIONS, tell=tell)))
 
 
+@bench_app.command("instance")
+def bench_instance(
+    partitions: Annotated[int | None, typer.Option(min=1, max=20_000, help="Materialized ones (10,000).")] = None,
+) -> None:
+    """Ask Dagster what its UI asks, and tick our sensors, with many materialized partitions beside 100."""
+    from gex_pipeline.bench.instance_bench import MANY, compare_instances
+    from gex_pipeline.bench.tables import instance_table
+
+    with _shown() as (console, tell):
+        console.print(instance_table(compare_instances(partitions=partitions or MANY, tell=tell)))
+
+
 @bench_app.command("all")
 def bench_all() -> None:
     """Run every benchmark (`make bench`); the exit status is 1 when one is under its floor."""

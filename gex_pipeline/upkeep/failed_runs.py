@@ -8,6 +8,7 @@ import dagster as dg
 import msgspec
 from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
 
+from gex_pipeline.audit.assets import integrity_audit
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.errors import GexError
 from gex_pipeline.history.attempts import record_cut_off
@@ -27,7 +28,8 @@ from gex_pipeline.upkeep.nightly_backup import database_backup
 from gex_pipeline.upkeep.nightly_upkeep import upkeep
 
 BACKFILL_TAG, WILL_RETRY_TAG = "dagster/backfill", "dagster/will_retry"
-TOLD_JOBS = {history_import.name, live_export.name, database_backup.name, upkeep.name, ASSET_JOB}
+OUR_JOBS = (history_import, live_export, integrity_audit, database_backup, upkeep)
+TOLD_JOBS = {ASSET_JOB, *(job.name for job in OUR_JOBS)}
 AT_ONCE = 1000
 
 

@@ -59,12 +59,17 @@ def _finished_before(instance: dg.DagsterInstance, moment: dt.datetime) -> Itera
 
 
 def _last_runs(instance: dg.DagsterInstance) -> set[str]:
-    """Return the runs with the last materialization of an asset in any partition. Verdicts outlive their run."""
+    """Return the runs with the last materialization of an asset, in any partition or without partitions.
+
+    Verdicts of checks outlive their run.
+    """
     storage = instance.event_log_storage
     if not isinstance(storage, SqlEventLogStorage):
         raise TypeError(f"{type(storage).__name__} does not tell which runs are needed")
-    needed: set[str] = set()
-    for asset in instance.all_asset_keys():
+    assets = instance.all_asset_keys()
+    entries = [record.asset_entry for record in instance.get_asset_records(assets)]
+    needed = {entry.last_materialization_record.run_id for entry in entries if entry.last_materialization_record}
+    for asset in assets:
         latest = storage.get_latest_storage_id_by_partition(asset, dg.DagsterEventType.ASSET_MATERIALIZATION)
         ids = sorted(latest.values())
         with storage.index_connection() as connection:

@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
+from gex_pipeline.audit.assets import coverage
 from gex_pipeline.dagster_home import dagster_instance
 from gex_pipeline.definitions import defs
 from gex_pipeline.demo.gexbot_standin import GexBotStandIn
@@ -16,7 +17,11 @@ from gex_pipeline.settings import load_settings
 from gex_pipeline.upkeep.old_runs import delete_run, old_runs
 from gex_pipeline_tests.history_import.world import NEXT_DAY, ZERO, World
 
-ASSETS = [key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()]
+ASSETS = [
+    "history_file",
+    *(f"{prefix}_{table}" for prefix in ("staged", "gex") for table in ("snapshots", "strikes")),
+]
+ASSETS += ["snapshots_parquet", "strikes_parquet"]
 CHECK = dg.AssetCheckKey(dg.AssetKey("gex_snapshots"), "matches_file")
 LATER = dt.datetime.now(dt.UTC) + dt.timedelta(days=100)
 
@@ -72,6 +77,12 @@ def test_verdicts_outlive_their_run(world: World) -> None:
     world.announce(ZERO, world.write(ZERO, snapshots=20))
     delete_run(world.instance, world.run(ZERO).run_id)
     assert verdicts(world.instance) == {ZERO.key: True}
+
+
+def test_the_last_run_of_an_asset_without_partitions_stays(world: World) -> None:
+    runs = [dg.materialize([coverage], instance=world.instance, resources={"settings": world.settings}) for _ in "ab"]
+    assert all(run.success for run in runs)
+    assert old_runs(world.instance, 90, LATER) == [runs[0].run_id]
 
 
 def test_unfinished_runs_and_tries_of_the_daily_fetch_stay(world: World) -> None:
