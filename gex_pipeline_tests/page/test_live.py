@@ -103,7 +103,7 @@ def test_a_gateway_that_is_gone_is_said_and_found_again(browser: Browser, tmp_pa
             expect(trader.page.locator("#trouble")).to_contain_text("The gateway does not answer")
             expect(trader.page.locator("#state")).to_have_text("unreachable")
             gateway.start()
-            post_one(gateway, "SPX", 2, spot=7000.5)
+            post_one(gateway, "SPX", 100, spot=7000.5)
             expect(trader.page).to_have_title("7,000.50 SPX gex_zero", timeout=60_000)
             expect(trader.page.locator("#trouble")).to_be_hidden()
             expect(trader.page.locator("#state")).to_have_text("ready")

@@ -11,6 +11,7 @@ import { resetProfile, showProfile } from "./profile.js";
 import { addToLines, fetchSession, recolour, resetLines } from "./session_lines.js";
 import { follow, pause } from "./stream.js";
 
+const GAP_MS = 30_000; // what the page missed meanwhile is asked for
 const HEALTH_MS = 4_000;
 const IMPORTS_MS = 60_000;
 const COVERAGE_MS = 300_000;
@@ -95,13 +96,12 @@ function take(snapshot, signal) {
   if (signal.aborted) return;
   const isFirst = newest === null;
   if (!isFirst && snapshot.timestamp < newest.timestamp) return;
+  const hasGap = !isFirst && snapshot.timestamp - newest.timestamp > GAP_MS;
   newest = snapshot;
   cheer();
   addToLines(snapshot);
-  if (isFirst) {
-    fetchSession(feed, snapshot, signal).then((reason) => reason && say(byId("lines-readout"), reason));
-    refreshCoverage(running.signal);
-  }
+  if (isFirst || hasGap) fetchSession(feed, snapshot, signal).then((reason) => reason && say(byId("lines-readout"), reason));
+  if (isFirst) refreshCoverage(running.signal);
   cancelAnimationFrame(frame);
   frame = requestAnimationFrame(() => {
     if (newest === null) return;
