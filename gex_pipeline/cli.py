@@ -12,6 +12,8 @@ from gex_pipeline.commands.bench import bench_app
 from gex_pipeline.commands.export import export_days
 from gex_pipeline.commands.import_files import import_paths
 from gex_pipeline.commands.options import DataDir
+from gex_pipeline.commands.status import show_status
+from gex_pipeline.commands.verify import verify
 from gex_pipeline.dagster_home import dagster_instance
 from gex_pipeline.errors import GexError
 from gex_pipeline.settings import load_settings
@@ -23,6 +25,8 @@ app.add_typer(backup_app, name="backup")
 app.add_typer(bench_app, name="bench")
 app.command("import")(import_paths)
 app.command("export")(export_days)
+app.command("status")(show_status)
+app.command("verify")(verify)
 
 
 @app.command()

@@ -1,15 +1,24 @@
 """Dagster's own folder: made once with a `dagster.yaml` that the user may then keep as he likes."""
 
+import importlib.util
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gex_pipeline.settings import Settings, require_writable
+from gex_pipeline.settings import (
+    POSTGRES_URL,
+    Settings,
+    SettingsError,
+    environment_for_children,
+    require_writable,
+)
 from gex_pipeline.storage.files import write_whole
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
+_STORAGE = re.compile(rb"^(storage|run_storage|event_log_storage|schedule_storage)\s*:", re.MULTILINE)
 DOWNLOAD_POOL, DOWNLOADS = "gex_downloads", 3
 CONFIGURATION = b"""\
 # Written once by gex; yours to change.
@@ -55,15 +64,40 @@ retention:
       success: 30
       failure: 30
 """
+POSTGRES_STORAGE = b"""
+# Runs, events and schedules are in PostgreSQL, because GEX_DAGSTER_POSTGRES_URL is set.
+storage:
+  postgres:
+    postgres_url:
+      env: GEX_DAGSTER_POSTGRES_URL
+"""
 
 
 def prepare_dagster_home(settings: Settings) -> Path:
-    """Create DAGSTER_HOME and its `dagster.yaml` unless they exist; return the folder, absolute."""
+    """Create DAGSTER_HOME and its `dagster.yaml` unless they exist; return the folder, absolute.
+
+    With GEX_DAGSTER_POSTGRES_URL a file that says nothing of the storage gets it added.
+
+    Raises:
+        SettingsError: PostgreSQL is asked for and cannot be used, or the file asks for it and the address is missing.
+    """
     home = settings.dagster_home_path
     home.mkdir(parents=True, exist_ok=True)
-    configuration = home / "dagster.yaml"
-    if not configuration.exists():
-        write_whole(configuration, CONFIGURATION)
+    path = home / "dagster.yaml"
+    found = path.read_bytes() if path.exists() else None
+    configuration = CONFIGURATION if found is None else found
+    if settings.dagster_postgres_url is not None:
+        if importlib.util.find_spec("dagster_postgres") is None:
+            raise SettingsError(f"{POSTGRES_URL} needs dagster-postgres; pip install 'gex-pipeline[postgres]'")
+        if not _STORAGE.search(configuration):
+            configuration = configuration.rstrip() + b"\n" + POSTGRES_STORAGE
+    elif POSTGRES_URL.encode() in configuration:
+        raise SettingsError(
+            f"{path} has Dagster's storage in PostgreSQL: set {POSTGRES_URL}, or delete `storage` there to go back "
+            "to SQLite, which knows nothing of the runs and materializations since"
+        )
+    if configuration != found:
+        write_whole(path, configuration)
     return home
 
 
@@ -79,5 +113,7 @@ def dagster_instance(settings: Settings) -> "DagsterInstance":
     from dagster import DagsterInstance  # noqa: PLC0415 - takes a second, which other users of this module save
 
     require_writable(settings.dagster_home_path)
-    os.environ["DAGSTER_HOME"] = str(prepare_dagster_home(settings))
+    prepare_dagster_home(settings)
+    wanted = environment_for_children(settings)
+    os.environ.update({name: wanted[name] for name in ("DAGSTER_HOME", POSTGRES_URL) if name in wanted})
     return DagsterInstance.get()

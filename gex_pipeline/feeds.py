@@ -108,6 +108,14 @@ def read_date(text: str) -> dt.date | None:
     return None
 
 
+def parse_day(field: str, text: str) -> dt.date:
+    """Read a day that somebody named; RecordError for what is none."""
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError as error:
+        raise RecordError.of(field, text, "a day such as 2025-11-14") from error
+
+
 def request_id(feed: Feed, date: dt.date) -> int:
     """Return the id of the request for this feed and day: always the same, below 2**53 so that JSON keeps it."""
     digest = hashlib.blake2b(f"{feed.key}|{date.isoformat()}".encode(), digest_size=8).digest()

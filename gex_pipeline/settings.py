@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from gex_pipeline.errors import PermanentError, RecordError
 from gex_pipeline.feeds import Feed
 
+POSTGRES_URL = "GEX_DAGSTER_POSTGRES_URL"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 _HOST = re.compile(r"[a-z0-9.-]+(:\d{1,5})?|\[[0-9a-f:]+\](:\d{1,5})?")
 _RATE = re.compile(r"[1-9]\d{0,8}/(second|minute|hour|day)")
@@ -91,6 +92,7 @@ class Settings(BaseSettings):
     silent_feed_minutes: float = Field(5.0, ge=0, le=1e6, validation_alias=_names("GEX_SILENT_FEED_MINUTES"))
     backlog_minutes: float = Field(5.0, gt=0, le=1e6, validation_alias=_names("GEX_BACKLOG_MINUTES"))
     disk_low_gb: float = Field(5.0, ge=0, le=1e6, validation_alias=_names("GEX_DISK_LOW_GB"))
+    dagster_postgres_url: SecretStr | None = Field(None, validation_alias=_names(POSTGRES_URL))
     run_keep_days: float = Field(90.0, ge=0, le=1e5, validation_alias=_names("GEX_RUN_KEEP_DAYS"))
     staging_keep_days: float = Field(14.0, ge=0, le=1e5, validation_alias=_names("GEX_STAGING_KEEP_DAYS"))
     dagster_home: Path | None = Field(None, validation_alias=_names("DAGSTER_HOME"))
@@ -131,6 +133,17 @@ class Settings(BaseSettings):
         if value is not None and not _RATE.fullmatch(value):
             raise ValueError("a rate such as 100/minute is expected")
         return value
+
+    @field_validator("dagster_postgres_url")
+    @classmethod
+    def _name_driver(cls, value: SecretStr | None) -> SecretStr | None:
+        """Name the driver that dagster-postgres brings along; SQLAlchemy would look for another one."""
+        if value is None:
+            return None
+        scheme, separator, address = value.get_secret_value().partition("://")
+        if scheme not in {"postgresql", "postgresql+psycopg2"} or not separator:
+            raise ValueError("an address such as postgresql+psycopg2://user:password@host:5432/database is expected")
+        return SecretStr(f"postgresql+psycopg2://{address}")
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -185,6 +198,11 @@ class Settings(BaseSettings):
         return self.backups_dir / "database"
 
     @property
+    def reports_dir(self) -> Path:
+        """Where audits say what they found."""
+        return self.data_dir / "reports"
+
+    @property
     def source_dir(self) -> Path:
         """Where downloaded history files are kept."""
         return self.data_dir / "source" / "gexbot"
@@ -198,6 +216,13 @@ class Settings(BaseSettings):
     def parquet_path(self) -> Path:
         """Root of the published Parquet files."""
         return self.parquet_dir or self.data_dir / "parquet"
+
+    @property
+    def gateway_address(self) -> str:
+        """Where the gateway answers on this machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
+        named = f"[{host}]" if ":" in host and not host.startswith("[") else host
+        return f"{'https' if self.ssl_certfile else 'http'}://{named}:{self.port}"
 
     @property
     def dagster_address(self) -> str:
@@ -232,7 +257,7 @@ def _one_line(problem: dict[str, Any]) -> str:
         return message
     variable = variable_names().get(name, (name,))[0]
     given = problem["input"]
-    secret = any(part in variable for part in ("KEY", "URLS", "HOSTS"))
+    secret = any(part in variable for part in ("KEY", "URLS", "HOSTS", "POSTGRES"))
     shown = f"={given}" if isinstance(given, str | int) and not secret else ""
     return " ".join(f"{variable}{shown}: {message}".split())
 
@@ -249,8 +274,10 @@ def variable_names() -> dict[str, tuple[str, ...]]:
 
 def environment_for_children(settings: Settings) -> dict[str, str]:
     """Return the environment that hands these directories to a child process, whatever its working directory."""
+    secret = settings.dagster_postgres_url
     return {
         **os.environ,
+        **({POSTGRES_URL: secret.get_secret_value()} if secret else {}),
         "GEX_DATA_DIR": str(settings.data_dir.absolute()),
         "GEX_DAGSTER_PORT": str(settings.dagster_port),
         "DAGSTER_HOME": str(settings.dagster_home_path),

@@ -29,6 +29,7 @@ STOP_SECONDS = 30.0
 START_SECONDS = 90.0
 HEALTHY_AFTER_SECONDS = 30.0
 MAX_QUICK_ENDS = 5
+LONGEST_PAUSE_SECONDS = 60.0
 LOG_TAIL_LINES = 15
 _PR_SET_PDEATHSIG = 1
 
@@ -116,8 +117,8 @@ def run_all(settings: Settings) -> int:
             child.start()
         if not _wait_until_ready(children, stop):
             return 0 if stop.is_set else 1
-        logger.info("gateway  %s", _gateway_url(settings))
-        logger.info("Dagster  %s", _dagster_url(settings))
+        logger.info("gateway  %s", settings.gateway_address)
+        logger.info("Dagster  http://127.0.0.1:%d", settings.dagster_port)
         logger.info("data     %s (logs in %s)", settings.data_dir, log_dir)
         return _watch(children, stop)
     finally:
@@ -150,12 +151,12 @@ def _children(settings: Settings, log_dir: Path) -> list[Child]:
     webserver += ["--suppress-warnings", "--dagster-log-level", "warning", "--code-server-log-level", "warning"]
     daemon = [str(scripts / "dagster-daemon"), "run", *location, "--log-level", "warning"]
     return [
-        Child("gateway", gateway, environment, url=f"{_gateway_url(settings)}/health"),
+        Child("gateway", gateway, environment, url=f"{settings.gateway_address}/health"),
         Child(
             "Dagster UI",
             webserver,
             environment,
-            url=f"{_dagster_url(settings)}/server_info",
+            url=f"http://127.0.0.1:{settings.dagster_port}/server_info",
             log=log_dir / "dagster-webserver.log",
         ),
         Child("Dagster daemon", daemon, environment, log=log_dir / "dagster-daemon.log"),
@@ -177,7 +178,7 @@ def _wait_until_ready(children: list[Child], stop: _StopFlag) -> bool:
 
 
 def _watch(children: list[Child], stop: _StopFlag) -> int:
-    """Start what ends again, with growing pauses; give up on what never stays."""
+    """Start what ends again, with growing pauses; give up when the gateway, which comes first, never stays."""
     while not stop.is_set:
         time.sleep(POLL_SECONDS)
         now = time.monotonic()
@@ -188,10 +189,11 @@ def _watch(children: list[Child], stop: _StopFlag) -> int:
                 continue
             if child.restart_at == 0.0:
                 child.quick_ends = child.quick_ends + 1 if now - child.started < HEALTHY_AFTER_SECONDS else 1
-                if child.quick_ends > MAX_QUICK_ENDS:
+                if child.quick_ends > MAX_QUICK_ENDS and child is children[0]:
                     logger.error("%s does not stay up%s", child.name, _tail(child))
                     return 1
-                pause = 2.0 ** (child.quick_ends - 1)
+                # Dagster may be without its storage for hours; the gateway goes on meanwhile.
+                pause = min(2.0 ** (child.quick_ends - 1), LONGEST_PAUSE_SECONDS)
                 logger.warning("%s ended; starting it again in %g s%s", child.name, pause, _tail(child))
                 child.restart_at = now + pause
             elif now >= child.restart_at:
@@ -226,16 +228,6 @@ def _unchecked() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
-
-
-def _gateway_url(settings: Settings) -> str:
-    scheme = "https" if settings.ssl_certfile else "http"
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
-    return f"{scheme}://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{settings.port}"
-
-
-def _dagster_url(settings: Settings) -> str:
-    return f"http://127.0.0.1:{settings.dagster_port}"
 
 
 def _tail(child: Child) -> str:

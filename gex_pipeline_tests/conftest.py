@@ -5,7 +5,9 @@ from __future__ import annotations  # evaluated, they would keep DuckDB types al
 import atexit
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from shutil import which
 
 import duckdb
 import pytest
@@ -15,6 +17,7 @@ from gex_pipeline.storage.schema import ensure_schema
 from gex_pipeline_tests.gateway_requests import KEY
 from gex_pipeline_tests.inboxes import Inbox, open_inbox
 from gex_pipeline_tests.page.browser import chromium
+from gex_pipeline_tests.postgres import postgres_programs
 from gex_pipeline_tests.processes import GatewayProcess, running_gateway
 from gex_pipeline_tests.small_disk import own_mounts
 
@@ -34,6 +37,8 @@ NEED_A_DISK_OF_THEIR_OWN = (
 NEEDS: tuple[tuple[Callable[[], object], str, tuple[str, ...]], ...] = (
     (own_mounts, "this system lets no process mount a disk", NEED_A_DISK_OF_THEIR_OWN),
     (chromium, "there is no Chromium", ("page",)),
+    (postgres_programs, "there is no PostgreSQL server", ("test_postgres_storage.py",)),
+    (partial(which, "promtool"), "there is no promtool", ("test_prometheus_rules.py",)),
 )
 
 

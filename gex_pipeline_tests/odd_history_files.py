@@ -7,7 +7,7 @@ from random import Random
 
 from hypothesis import strategies as st
 
-from gex_pipeline_tests.slow_reading import WHOLE
+from gex_pipeline.audit.plain_reading import WHOLE
 
 OPENING = 1763130601
 

@@ -23,8 +23,14 @@ ASSETS = {
     "staged_strikes": {"history_file"},
     "gex_snapshots": {"staged_snapshots", "staged_strikes"},
     "gex_strikes": {"staged_snapshots", "staged_strikes"},
-    "snapshots_parquet": {"gex_snapshots", "gex_strikes"},
-    "strikes_parquet": {"gex_snapshots", "gex_strikes"},
+    "snapshots_parquet": {"gex_snapshots", "gex_strikes", "live_snapshots"},
+    "strikes_parquet": {"gex_snapshots", "gex_strikes", "live_strikes"},
+}
+LIVE_ASSETS: dict[str, set[str]] = {
+    "webhooks": set(),
+    "option_trades": {"webhooks"},
+    "live_snapshots": {"webhooks"},
+    "live_strikes": {"webhooks"},
 }
 # Of each check whether it blocks.
 BLOCKING = {
@@ -53,6 +59,16 @@ BLOCKING = {
     "strikes_parquet:matches_database": False,
     "strikes_parquet:totals": False,
 }
+LIVE_CHECKS = {
+    "live_snapshots:fresh",
+    "option_trades:contracts",
+    "option_trades:ids",
+    "option_trades:premiums",
+    "option_trades:times",
+    "webhooks:channels",
+    "webhooks:fresh",
+    "webhooks:typed",
+}
 # What the launcher writes on a run when it starts the run's process.
 LAUNCHED = {".dagster/grpc_info": '{"host": "localhost", "port": 1}'}
 
@@ -79,7 +95,7 @@ def status(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
 
 def test_the_assets_have_their_names_their_group_and_their_order() -> None:
     graph = defs.resolve_asset_graph()
-    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == set(ASSETS)
+    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == {*ASSETS, *LIVE_ASSETS, "coverage"}
     for name, parents in ASSETS.items():
         node = graph.get(dg.AssetKey(name))
         assert node.group_name == "history"
@@ -94,9 +110,20 @@ def test_the_checks_have_their_names_and_what_must_not_go_on_is_blocked() -> Non
     checks = {
         f"{key.asset_key.to_user_string()}:{key.name}": graph.get_check_spec(key) for key in graph.asset_check_keys
     }
-    assert {name: spec.blocking for name, spec in checks.items()} == BLOCKING
+    assert {name: spec.blocking for name, spec in checks.items()} == BLOCKING | dict.fromkeys(LIVE_CHECKS, False)
     assert all(spec.description for spec in checks.values())
-    assert all(spec.partitions_def is not None for spec in checks.values())
+    assert {name for name, spec in checks.items() if spec.partitions_def is None} == LIVE_CHECKS
+
+
+def test_the_live_tables_are_assets_that_no_run_materializes() -> None:
+    graph = defs.resolve_asset_graph()
+    for name, parents in LIVE_ASSETS.items():
+        node = graph.get(dg.AssetKey(name))
+        assert (node.group_name, node.is_materializable, bool(node.description)) == ("live", False, True)
+        assert {key.to_user_string() for key in node.parent_keys} == parents
+    sensor = defs.resolve_sensor_def("live_tables_sensor")
+    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
+    assert not sensor.targets
 
 
 def test_the_job_imports_the_whole_group_and_checks_it() -> None:
@@ -113,10 +140,11 @@ def test_the_sensor_runs_by_default_and_launches_the_job() -> None:
     assert sensor.minimum_interval_seconds == 2
 
 
-def test_the_sensor_that_warns_runs_by_default_and_launches_nothing() -> None:
-    sensor = defs.resolve_sensor_def("history_expiry_sensor")
+@pytest.mark.parametrize("name", ["history_expiry_sensor", "failed_runs_sensor"])
+def test_a_sensor_that_warns_runs_by_default_and_launches_nothing_but_the_telling(name: str) -> None:
+    sensor = defs.resolve_sensor_def(name)
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
-    assert not sensor.targets
+    assert [target.resolvable_to_job for target in sensor.targets] == ["tell_operators"]
 
 
 def test_what_writes_the_database_takes_turns_in_one_pool(tmp_path: Path) -> None:

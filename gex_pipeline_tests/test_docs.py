@@ -9,12 +9,15 @@ from fastapi.routing import APIRoute
 
 from gex_pipeline.alerts.__main__ import parser as alerts_parser
 from gex_pipeline.alerts.conditions import CONDITIONS
+from gex_pipeline.audit import assets as audit
 from gex_pipeline.cli import app as command_line
 from gex_pipeline.dagster_home import DOWNLOAD_POOL
 from gex_pipeline.definitions import defs
 from gex_pipeline.history import jobs, judging, schedules, sensors, telling
 from gex_pipeline.history.assets import DATABASE_POOL, GROUP
 from gex_pipeline.history.partitions import PARTITIONS
+from gex_pipeline.live.assets import live_tables_sensor
+from gex_pipeline.live.judging import MESSAGE_CHECKS
 from gex_pipeline.loader.__main__ import parser as loader_parser
 from gex_pipeline.poller.__main__ import parser as poller_parser
 from gex_pipeline.settings import Settings, variable_names
@@ -31,6 +34,7 @@ from webhook_gateway import (
     queue_routes,
     snapshot_routes,
     stream_routes,
+    strike_routes,
 )
 from webhook_gateway.__main__ import parser as gateway_parser
 
@@ -68,9 +72,11 @@ def test_every_route_is_in_the_readme_and_none_besides() -> None:
         coverage_routes,
         latest_routes,
         snapshot_routes,
+        strike_routes,
         stream_routes,
         queue_routes,
         lineage_routes,
+        coverage_routes,
         health,
         metrics,
         page_routes,
@@ -86,10 +92,12 @@ def test_every_asset_check_job_schedule_and_sensor_is_in_the_readme() -> None:
     assets = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
     names = assets | {check.name for check in (*judging.STAGED, *judging.STORED, *judging.PUBLISHED)}
     names |= {jobs.history_import.name, sensors.history_queue_sensor.name, DATABASE_POOL, "gex_pipeline.definitions"}
-    names |= {schedules.daily_fetch.name, sensors.history_expiry_sensor.name}
+    names |= {schedules.daily_fetch.name, sensors.history_expiry_sensor.name, live_tables_sensor.name}
+    names |= {check.name for check in MESSAGE_CHECKS} | {"fresh"}
     names |= {DOWNLOAD_POOL, jobs.live_export.name, schedules.session_export.name}
     names |= {failed_runs.failed_runs_sensor.name, telling.tell_operators.name}
     names |= {nightly_upkeep.upkeep.name, nightly_upkeep.nightly_upkeep.name}
+    names |= {audit.integrity_audit.name, audit.weekly_audit.name}
     names |= {nightly_backup.database_backup.name, nightly_backup.nightly_backup.name}
     assert {name for name in names if f"`{name}`" not in named} == set()
     known = names | {"date", "feed", r"2025-11-14\|NQ_NDX:gex_zero"}
@@ -98,7 +106,9 @@ def test_every_asset_check_job_schedule_and_sensor_is_in_the_readme() -> None:
 
 def test_the_design_s_names_are_the_code_s() -> None:
     graph = defs.resolve_asset_graph()
-    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == {
+    history = {key for key in graph.get_all_asset_keys() if graph.get(key).group_name == GROUP}
+    assert GROUP == "history"
+    assert {key.to_user_string() for key in history} == {
         "history_file",
         "staged_snapshots",
         "staged_strikes",
@@ -107,7 +117,6 @@ def test_the_design_s_names_are_the_code_s() -> None:
         "snapshots_parquet",
         "strikes_parquet",
     }
-    assert {graph.get(key).group_name for key in graph.get_all_asset_keys()} == {GROUP} == {"history"}
     assert jobs.history_import.name == "history_import"
     assert sensors.history_queue_sensor.name == "history_queue_sensor"
     assert sensors.history_queue_sensor.default_status.value == "RUNNING"

@@ -34,6 +34,7 @@ OPERATIONS = [
     ("GET", "/gex"),
     ("GET", "/gex/latest"),
     ("GET", "/gex/stream"),
+    ("GET", "/gex/strikes"),
     ("GET", "/gex_history_queue"),
     ("GET", "/gex_history_queue/{request_id}"),
     ("GET", "/lineage"),

@@ -55,6 +55,7 @@ VARIABLES: list[tuple[str, tuple[str, ...], str, object]] = [
     ("silent_feed_minutes", ("GEX_SILENT_FEED_MINUTES",), "0.5", 0.5),
     ("backlog_minutes", ("GEX_BACKLOG_MINUTES",), "15", 15.0),
     ("disk_low_gb", ("GEX_DISK_LOW_GB",), "20", 20.0),
+    ("dagster_postgres_url", ("GEX_DAGSTER_POSTGRES_URL",), "postgresql://u:p@h/d", SecretStr("postgresql+psycopg2://u:p@h/d")),
     ("run_keep_days", ("GEX_RUN_KEEP_DAYS",), "30", 30.0),
     ("staging_keep_days", ("GEX_STAGING_KEEP_DAYS",), "0", 0.0),
     ("dagster_home", ("DAGSTER_HOME",), "/srv/dagster", Path("/srv/dagster")),

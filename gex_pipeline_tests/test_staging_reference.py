@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gex_pipeline.audit.plain_reading import TEXTS, Held, load
 from gex_pipeline.feeds import Feed
 from gex_pipeline.formats import history_file
 from gex_pipeline.formats.history_file import PIECE_BYTES
@@ -21,7 +22,7 @@ from gex_pipeline.history.staging import StagedSummary, stage
 from gex_pipeline.settings import Settings, load_settings
 from gex_pipeline.storage.files import sha256_of
 from gex_pipeline_tests.odd_history_files import ODDITIES, Plan, plans, write_document, write_records
-from gex_pipeline_tests.slow_reading import TEXTS, Held, Reading, load, reference_rows
+from gex_pipeline_tests.slow_reading import Reading, reference_rows
 
 RECORDS = 3300
 SPX = Partition(Feed("SPX", "gex_zero"), dt.date(2025, 11, 14))

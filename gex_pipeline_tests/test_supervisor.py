@@ -6,12 +6,15 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import requests
 
-from gex_pipeline_tests.processes import clean_environment, free_port, wait_until
+from gex_pipeline import supervisor
+from gex_pipeline_tests.processes import clean_environment, free_port, gex, wait_until
 
 START_SECONDS = 90.0
 
@@ -58,6 +61,9 @@ def test_everything_starts_is_kept_running_and_stops_without_leaving_anything(tm
         log = tmp_path / "up.log"
         wait_until(lambda: f"http://127.0.0.1:{dagster_port}" in log.read_text(), START_SECONDS)
 
+        asked = [f"--port={port}", f"--dagster-port={dagster_port}"]
+        wait_until(lambda: gex("status", *asked, data_dir=data_dir).returncode == 0, 60)
+
         ports = ["--port", str(free_port()), "--dagster-port", str(free_port())]
         again = [sys.executable, "-m", "gex_pipeline.cli", "up", "--data-dir", str(data_dir), *ports]
         second = subprocess.run(again, env=clean_environment(), capture_output=True, text=True, check=False)
@@ -86,3 +92,30 @@ def test_a_port_that_is_taken_stops_the_start_with_one_line(tmp_path: Path) -> N
                 assert process.wait(60) == 2
         assert f"gex: {variable}={port}: cannot listen on 127.0.0.1:{port}: " in (tmp_path / "up.log").read_text()
     assert len((tmp_path / "up.log").read_text().splitlines()) == 2
+
+
+def test_dagster_that_never_stays_up_does_not_end_the_gateway_and_a_gateway_that_never_does_ends_all(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(supervisor, "MAX_QUICK_ENDS", 1)
+    monkeypatch.setattr(supervisor, "LONGEST_PAUSE_SECONDS", 0.1)
+    gateway = supervisor.Child("gateway", ["/bin/sleep", "60"], {})
+    dagster = supervisor.Child("Dagster UI", ["/bin/false"], {})
+    stop = supervisor._StopFlag.__new__(supervisor._StopFlag)  # without taking this process's signals over
+    stop.is_set = False
+    for child in (gateway, dagster):
+        child.start()
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(supervisor._watch, [gateway, dagster], stop)
+        try:
+            wait_until(lambda: dagster.quick_ends > 3, 20)
+            assert gateway.is_running
+            assert not watching.done()
+            gateway.command = ["/bin/false"]
+            os.kill(gateway.process.pid, signal.SIGKILL)  # type: ignore[union-attr]
+            assert watching.result(20) == 1
+        finally:
+            stop.is_set = True
+            for child in (gateway, dagster):
+                child.stop()
+    assert "gateway does not stay up" in caplog.text

@@ -28,6 +28,7 @@ from webhook_gateway import (
     queue_routes,
     snapshot_routes,
     stream_routes,
+    strike_routes,
 )
 from webhook_gateway.bodies import describe, has_key, json_response
 from webhook_gateway.child_process import ChildProcess
@@ -94,6 +95,7 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
     app.include_router(capture.router)
     app.include_router(latest_routes.router)
     app.include_router(snapshot_routes.router)
+    app.include_router(strike_routes.router)
     app.include_router(stream_routes.router)
     app.include_router(queue_routes.router)
     app.include_router(lineage_routes.router)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import Response
 
 from gex_pipeline.errors import FieldProblem, RecordError
-from gex_pipeline.feeds import Feed
+from gex_pipeline.feeds import Feed, parse_day
 from webhook_gateway import openapi
 from webhook_gateway.bodies import describe, json_response, problem
 from webhook_gateway.coverage import CoverageUnknownError
@@ -33,8 +33,8 @@ async def show_coverage(
     try:
         feeds = {Feed.parse(each).key for each in feed or ()}
         today = dt.datetime.now(dt.UTC).date()
-        first = _read_day("start", start, today - dt.timedelta(days=DEFAULT_DAYS))
-        last = _read_day("end", end, dt.date.max)
+        first = today - dt.timedelta(days=DEFAULT_DAYS) if start is None else parse_day("start", start)
+        last = dt.date.max if end is None else parse_day("end", end)
         if first > last:
             raise RecordError.of("end", end, f"no day before the start, {first}")
     except RecordError as error:
@@ -43,10 +43,3 @@ async def show_coverage(
         return json_response(await gateway_of(request).coverage.find(feeds, first, last))
     except CoverageUnknownError as error:
         raise problem(503, FieldProblem("", "", str(error)), headers={"Retry-After": "5"}) from error
-
-
-def _read_day(field: str, text: str | None, default: dt.date) -> dt.date:
-    try:
-        return default if text is None else dt.date.fromisoformat(text)
-    except ValueError as error:
-        raise RecordError.of(field, text, "a date such as 2025-11-14") from error

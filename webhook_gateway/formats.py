@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 JSON, ARROW, PARQUET = "application/json", "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
 FORMATS = (JSON, ARROW, PARQUET)
 # What a page of another origin may read besides the body.
-EXPOSED_HEADERS = ("X-Gex-Source", "X-Gex-Partial", "X-Next-Start", "Retry-After")
+EXPOSED_HEADERS = ("X-Gex-Source", "X-Gex-Partial", "X-Gex-Timestamp", "X-Next-Start", "Retry-After")
 
 
 def chosen_format(request: Request) -> str:
@@ -79,9 +79,11 @@ class Written:
 
 def headers_of(answer: "Answer") -> dict[str, str]:
     """Return what is said of an answer besides its rows."""
-    headers = {"X-Gex-Source": ", ".join(sorted(answer.sources)), "Vary": "Accept"}
+    headers = {"X-Gex-Source": ", ".join(sorted(answer.sources)) or "memory", "Vary": "Accept"}
     if answer.lack:
         headers["X-Gex-Partial"] = answer.lack
     if answer.next_start_ms is not None:
         headers["X-Next-Start"] = str(answer.next_start_ms)
+    if answer.timestamp_ms is not None:
+        headers["X-Gex-Timestamp"] = str(answer.timestamp_ms)
     return headers

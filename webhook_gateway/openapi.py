@@ -257,6 +257,7 @@ _LATEST: dict[str, Any] = {
         },
     },
 }
+_SOURCES = "^(database|memory|parquet)(, (memory|parquet))*$"
 _ROW = {
     "type": "object",
     "description": "The columns that were asked for.",
@@ -334,26 +335,35 @@ def latest_answers() -> dict[int | str, dict[str, Any]]:
 
 def snapshots_answers() -> dict[int | str, dict[str, Any]]:
     """Describe the answers of `GET /gex`."""
-    return {200: _rows_answer("rows by time", _ROW), **_refusals(400, 401, 404, 406, 503)}
+    more = {"X-Next-Start": _header("the `start` of the rest, when there is more than the limit", r"^[0-9]+$")}
+    return {200: _rows_answer("rows by time", _ROW, more), **_refusals(400, 401, 404, 406, 503)}
 
 
-def _rows_answer(description: str, row: dict[str, Any]) -> dict[str, Any]:
+def strikes_answers() -> dict[int | str, dict[str, Any]]:
+    """Describe the answers of `GET /gex/strikes`."""
+    named = {name: _LATEST["properties"][name] for name in ("timestamp", "ticker", "endpoint")}
+    strike = _LATEST["properties"]["strikes"]["items"]
+    row = {
+        "type": "object",
+        "required": [*named, *strike["required"]],
+        "properties": named | strike["properties"] | {"strike": {"type": ["number", "null"]}},
+    }
+    more = {"X-Gex-Timestamp": _header("the snapshot's time, epoch milliseconds UTC", r"^[0-9]+$")}
+    return {200: _rows_answer("rows by strike", row, more), **_refusals(400, 401, 404, 406, 503)}
+
+
+def _header(description: str, pattern: str) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string", "pattern": pattern}}
+
+
+def _rows_answer(description: str, row: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
     binary = {"schema": {"type": "string", "format": "binary"}}
     return {
         "description": description,
         "headers": {
-            "X-Gex-Source": {
-                "description": "what the rows came from: `parquet`, `database`, `memory`, with commas",
-                "schema": {"type": "string"},
-            },
-            "X-Gex-Partial": {
-                "description": "why the database could not be asked, when it could not",
-                "schema": {"type": "string"},
-            },
-            "X-Next-Start": {
-                "description": "the `start` of the rest, when there is more than the limit",
-                "schema": {"type": "string", "pattern": "^[0-9]+$"},
-            },
+            "X-Gex-Source": _header("what the rows came from and who was asked for more", _SOURCES),
+            "X-Gex-Partial": _header("why the database could not be asked, when it could not", "^database "),
+            **more,
         },
         "content": {
             "application/json": {"schema": {"type": "array", "items": row}},

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import Response
 
-from gex_pipeline.errors import FieldProblem, GexError, RecordError
-from gex_pipeline.feeds import Feed, normalise_endpoint, normalise_ticker
-from gex_pipeline.formats.gexbot import NUMBER_COLUMNS, parse_timestamp
+from gex_pipeline.errors import GexError, RecordError
+from gex_pipeline.formats.gexbot import NUMBER_COLUMNS
 from webhook_gateway import openapi
-from webhook_gateway.bodies import describe, problem
+from webhook_gateway.asked import cannot_answer, captured_of, newest_of, read_feed, read_moment
+from webhook_gateway.bodies import describe
 from webhook_gateway.formats import Written, chosen_format
-from webhook_gateway.state import Gateway, gateway_of
+from webhook_gateway.state import gateway_of
 
 if TYPE_CHECKING:
     from gex_pipeline.queries.reading import SnapshotReader
@@ -47,15 +47,14 @@ async def show_snapshots(
     except RecordError as error:
         raise HTTPException(400, describe(error.problems)) from error
     gateway = gateway_of(request)
-    held = next((held for _, held in gateway.latest.find(wanted.ticker, wanted.endpoint)), None)
+    held = newest_of(gateway, wanted)
 
     def read(reader: "SnapshotReader") -> Written:
-        from gex_pipeline.queries.answer import FEED_COLUMNS, Captured  # noqa: PLC0415
+        from gex_pipeline.queries.answer import FEED_COLUMNS  # noqa: PLC0415
         from gex_pipeline.queries.rows import as_asked  # noqa: PLC0415
 
         rows = tuple(name for name in chosen if name not in FEED_COLUMNS)
-        captured = None if held is None else Captured(held.timestamp_ms, held.source, held.body)
-        answer = reader.read(wanted, rows, start_ms, end_ms, limit, captured)
+        answer = reader.read(wanted, rows, start_ms, end_ms, limit, captured_of(held))
         answer.rows = as_asked(answer.rows, wanted, chosen)
         return Written(answer, media_type)
 
@@ -64,44 +63,6 @@ async def show_snapshots(
     except GexError as error:
         raise cannot_answer(gateway, wanted, error) from error
     return written.response(gateway.queries)
-
-
-def read_feed(feed: str | None, ticker: str | None, endpoint: str | None) -> Feed:
-    """Read which feed is asked for.
-
-    Raises:
-        RecordError: none is named, or twice, or it is no name.
-    """
-    if feed is not None and ticker is None and endpoint is None:
-        return Feed.parse(feed)
-    if feed is not None or ticker is None:
-        given = "nothing" if feed is None else "feed and ticker or endpoint"
-        raise RecordError.of("feed", given, "feed=NQ_NDX:gex_zero, or ticker=NQ_NDX and endpoint=gex_zero")
-    return Feed(normalise_ticker(ticker), normalise_endpoint(endpoint))
-
-
-def read_moment(field: str, text: str) -> int:
-    """Read epoch seconds, epoch milliseconds or ISO 8601 (UTC when it names no zone) as epoch milliseconds.
-
-    Raises:
-        RecordError: none of these, or outside 2000-2100; it names the field.
-    """
-    try:
-        return parse_timestamp(text)
-    except RecordError as error:
-        [found] = error.problems
-        raise RecordError.of(field, text, f"{found.expected}; in a URL + is written %2B") from error
-
-
-def cannot_answer(gateway: Gateway, feed: Feed, error: GexError) -> HTTPException:
-    """Return the answer for a feed that is not known, or a database that cannot be asked for now."""
-    from gex_pipeline.queries.answer import UnknownFeedError  # noqa: PLC0415
-
-    if isinstance(error, UnknownFeedError):
-        known = sorted(error.known | {known for known, _ in gateway.latest.find(None, None)})
-        names = ", ".join(each.key for each in known[:20])
-        return problem(404, FieldProblem("feed", feed.key, f"a feed that was recorded: {names or 'there is none'}"))
-    return problem(503, FieldProblem("", "", str(error)), headers={"Retry-After": "2"})
 
 
 def _read_columns(text: str | None) -> tuple[str, ...]:

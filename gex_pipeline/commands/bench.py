@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gex_pipeline.commands.options import PLAIN_WIDTH
+
 if TYPE_CHECKING:
     from rich.console import Console
 
 bench_app = typer.Typer(no_args_is_help=True, help="Benchmarks, in scratch folders of their own.")
 
 Repeat = Annotated[int, typer.Option(min=1, help="Rounds; each figure is the median of as many runs.")]
-
-PLAIN_WIDTH = 130
 
 
 @bench_app.command("import")

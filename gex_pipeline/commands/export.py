@@ -1,13 +1,12 @@
 """`gex export`: days from the database to the Parquet files that readers use."""
 
-import datetime as dt
 import signal
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from gex_pipeline.commands.options import DataDir
+from gex_pipeline.commands.options import DataDir, Feeds, First, Last
 from gex_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -18,22 +17,18 @@ if TYPE_CHECKING:
 STATUSES = ("written", "replaced", "unchanged", "failed")
 
 
-def export_days(
-    feeds: Annotated[list[str] | None, typer.Option("--feed", help="TICKER:endpoint; every feed if none.")] = None,
-    first: Annotated[str | None, typer.Option("--from", help="The first trading day, YYYY-MM-DD.")] = None,
-    last: Annotated[str | None, typer.Option("--to", help="The last trading day, YYYY-MM-DD.")] = None,
-    data_dir: DataDir = None,
-) -> None:
+def export_days(feeds: Feeds = None, first: First = None, last: Last = None, data_dir: DataDir = None) -> None:
     """Publish what the database holds as Parquet, day by day, and check it; a file that holds it stays as it is."""
     from gex_pipeline.dagster_home import dagster_instance
-    from gex_pipeline.feeds import Feed
+    from gex_pipeline.feeds import Feed, parse_day
     from gex_pipeline.history.export_plan import stored_days
     from gex_pipeline.history.reporting import EXPORT, add_feeds, recorded_run
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings = load_settings(data_dir=data_dir)
+    begin, end = (parse_day("--from", first) if first else None), (parse_day("--to", last) if last else None)
     chosen = [Feed.parse(feed) for feed in feeds or []]
-    partitions = stored_days(settings, chosen, _day("--from", first), _day("--to", last))
+    partitions = stored_days(settings, chosen, begin, end)
     counts: Counter[str] = Counter()
     with dagster_instance(settings) as instance:
         add_feeds(instance, partitions)
@@ -72,12 +67,3 @@ def _export(
     if all(each.is_unchanged for _, each in exported):
         return "unchanged", ""
     return ("replaced" if any(each.kept_aside for _, each in exported) else "written"), ""
-
-
-def _day(option: str, text: str | None) -> dt.date | None:
-    from gex_pipeline.errors import RecordError
-
-    try:
-        return dt.date.fromisoformat(text) if text else None
-    except ValueError as error:
-        raise RecordError.of(option, text, "a day such as 2025-11-14") from error

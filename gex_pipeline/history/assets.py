@@ -123,7 +123,7 @@ def import_history(
     specs=[
         dg.AssetSpec(
             f"{table}_parquet",
-            deps=["gex_snapshots", "gex_strikes"],
+            deps=["gex_snapshots", "gex_strikes", f"live_{table}"],
             group_name=GROUP,
             kinds={"parquet"},
             description=f"All {table} of the day, live and history, sorted by time, in one Parquet file.",

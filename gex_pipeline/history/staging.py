@@ -116,7 +116,7 @@ def stage(settings: Settings, partition: Partition, source: SourceFile) -> Stage
         TransientError: another run has put another file in its place.
     """
     split, strikes_schema = split_array, PUBLISHED_STRIKES_SCHEMA
-    with staging_lock(settings, partition), _mapped(source, settings.staging_path) as document:
+    with staging_lock(settings, partition), mapped(source, settings.staging_path) as document:
         while True:
             try:
                 return _stage(settings, partition, source, split(document), strikes_schema)
@@ -349,8 +349,14 @@ class _ParquetPair:
 
 
 @contextmanager
-def _mapped(source: SourceFile, scratch: Path) -> Iterator[mmap.mmap]:
-    """Map the plain bytes of a file into memory, decompressing them to a scratch file first where needed."""
+def mapped(source: SourceFile, scratch: Path) -> Iterator[mmap.mmap]:
+    """Map the plain bytes of a file into memory, decompressing them to a file in `scratch` first where needed.
+
+    Raises:
+        MalformedFileError: it is empty, or no whole gzip file.
+        TransientError: another file has its place by now.
+        DiskFullError: there is no room.
+    """
     path = source.path
     with ExitStack() as stack:
         file = stack.enter_context(path.open("rb"))

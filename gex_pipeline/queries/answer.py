@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from gex_pipeline.errors import GexError
 from gex_pipeline.feeds import Feed
-from gex_pipeline.formats.columns import PUBLISHED_SNAPSHOTS_SCHEMA, SnapshotColumns
+from gex_pipeline.formats.columns import PUBLISHED_SNAPSHOTS_SCHEMA, STRIKES_SCHEMA, SnapshotColumns
 from gex_pipeline.formats.gexbot import parse_snapshot
 
 Source = Literal["parquet", "database", "memory"]
@@ -16,6 +16,7 @@ Lack = Literal["database busy", "database damaged", "database missing", "databas
 # Every row of a feed has its name in common.
 FEED_COLUMNS = ("ticker", "endpoint")
 ROW_COLUMNS = tuple(name for name in PUBLISHED_SNAPSHOTS_SCHEMA.names if name not in FEED_COLUMNS)
+STRIKE_COLUMNS = tuple(name for name in STRIKES_SCHEMA.names if name not in FEED_COLUMNS)
 
 
 class UnknownFeedError(GexError):
@@ -37,10 +38,18 @@ class Captured:
 
     def row(self, feed: Feed) -> pa.Table:
         """Return it as the row that it will be, ROW_COLUMNS."""
+        snapshots, _ = self._tables(feed)
+        return snapshots.append_column("source", pa.array([self.source])).select(ROW_COLUMNS)
+
+    def strikes(self, feed: Feed) -> pa.Table:
+        """Return its ladder as the rows that it will be, STRIKE_COLUMNS."""
+        _, strikes = self._tables(feed)
+        return strikes.select(STRIKE_COLUMNS)
+
+    def _tables(self, feed: Feed) -> tuple[pa.Table, pa.Table]:
         columns = SnapshotColumns()
         columns.append(parse_snapshot(self.body), feed)
-        snapshots, _ = columns.tables()
-        return snapshots.append_column("source", pa.array([self.source])).select(ROW_COLUMNS)
+        return columns.tables()
 
 
 @dataclass
@@ -48,16 +57,18 @@ class Answer:
     """Rows of a feed by time.
 
     Attributes:
-        rows: those of ROW_COLUMNS that were asked for.
+        rows: those of ROW_COLUMNS that were asked for, or STRIKE_COLUMNS.
         sources: where they came from, and who was asked whether there are more.
         lack: why the database could not be asked for some of it; None when all is there.
         next_start_ms: the first moment after these rows when there are more.
+        timestamp_ms: of the snapshot whose strikes these are; None when there is none.
     """
 
     rows: pa.Table
     sources: set[Source] = field(default_factory=set)
     lack: Lack | None = None
     next_start_ms: int | None = None
+    timestamp_ms: int | None = None
 
     def limit(self, limit: int) -> None:
         """Leave the first so many rows, and no moment of which there is more."""

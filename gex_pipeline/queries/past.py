@@ -1,6 +1,7 @@
 """Days that are over: published ones from Parquet, what is not published from the database.
 
-A published day counts as whole while the database has no more rows of it, which is looked at again after a minute.
+A published day counts as whole while the database has as many rows of it, or none, which is looked at again after a
+minute; of any other day the rows of both are put together.
 """
 
 import time
@@ -59,7 +60,7 @@ class Past:
             behind = []
             if unsure:
                 counts = count_days(connection, feed, Span(unsure[0].span.start_ms, unsure[-1].span.end_ms))
-                behind = [day for day in unsure if counts[day.partition.date] > day.rows]
+                behind = [day for day in unsure if counts[day.partition.date] not in {0, day.rows}]
             wanted = span.without(day.span for day in days if day not in behind)
             return behind, read_stored(connection, "gex_snapshots", columns, feed, wanted, limit + 1)
 

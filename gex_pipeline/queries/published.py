@@ -90,12 +90,26 @@ def read_published(path: Path, columns: tuple[str, ...], span: Span, limit: int 
     Row groups outside of the span are passed over.
     """
     at_most = "" if limit is None else f" LIMIT {limit:d}"
+    within = f"timestamp >= {span.start_ms:d} AND timestamp < {span.end_ms:d}"
+    return _query(path, ", ".join(columns), f"WHERE {within} ORDER BY timestamp{at_most}")
+
+
+def read_published_ladder(path: Path, timestamp_ms: int) -> pa.Table | None:
+    """Return the strikes of one snapshot, STRIKE_COLUMNS; None when the file cannot be read."""
+    columns = "timestamp, strike, gamma, oi_gamma, NULL::DOUBLE AS vanna, priors"
+    return _query(path, columns, f"WHERE timestamp = {timestamp_ms:d} ORDER BY strike")
+
+
+def last_published_ms(path: Path, at_ms: int) -> int | None:
+    """Return the time of the last snapshot up to a moment; None without one, or when the file cannot be read."""
+    found = _query(path, "max(timestamp) AS last", f"WHERE timestamp <= {at_ms:d}")
+    return None if found is None else found["last"][0].as_py()
+
+
+def _query(path: Path, columns: str, rest: str) -> pa.Table | None:
     try:
         with memory_cursor() as cursor:
-            return cursor.sql(
-                f"SELECT {', '.join(columns)} FROM read_parquet('{quoted(path)}') "
-                f"WHERE timestamp >= {span.start_ms:d} AND timestamp < {span.end_ms:d} ORDER BY timestamp{at_most}"
-            ).to_arrow_table()
+            return cursor.sql(f"SELECT {columns} FROM read_parquet('{quoted(path)}') {rest}").to_arrow_table()
     except duckdb.Error as error:
         logger.warning("%s cannot be read: %s", path, str(error).partition("\n")[0])
         return None

@@ -13,6 +13,7 @@ from gex_pipeline.feeds import Feed
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.queries.answer import Answer, Captured, UnknownFeedError
 from gex_pipeline.queries.asking import WAIT_SECONDS, ask
+from gex_pipeline.queries.ladders import Ladders
 from gex_pipeline.queries.past import Past
 from gex_pipeline.queries.published import published_days, published_feeds, published_version, read_published
 from gex_pipeline.queries.recent import Recent
@@ -30,6 +31,7 @@ class SnapshotReader:
         self._settings = settings
         self._past = Past(settings)
         self._recent = Recent(settings)
+        self._ladders = Ladders(settings)
 
     def read(
         self,
@@ -71,6 +73,18 @@ class SnapshotReader:
         if not answer.rows.num_rows:
             self._require_known(feed, captured, answer)
         answer.limit(limit)
+        return answer
+
+    def read_ladder(self, feed: Feed, at_ms: int, captured: Captured | None) -> Answer:
+        """Return the strikes of a feed's snapshot at a moment (epoch ms UTC), or of the last one before it.
+
+        Raises:
+            UnknownFeedError: nothing of the feed was recorded.
+            TransientError: the database cannot be asked, and without it there is nothing to say.
+        """
+        answer = self._ladders.read(feed, at_ms, captured)
+        if answer.timestamp_ms is None:
+            self._require_known(feed, captured, answer)
         return answer
 
     def _last_day(self, feed: Feed, captured: Captured | None) -> dt.date:

@@ -53,6 +53,15 @@ def count_days(connection: duckdb.DuckDBPyConnection, feed: Feed, span: Span) ->
     return counts
 
 
+def count_strikes(connection: duckdb.DuckDBPyConnection, feed: Feed, span: Span) -> tuple[int, int]:
+    """Count the stored strikes of a feed in a span, and those of them that have a vanna."""
+    row = fetch_row(
+        connection,
+        f"SELECT count(*), count(vanna) FROM gex_strikes WHERE {within(span)} AND {of_feed(feed, 'gex_strikes')}",
+    )
+    return (row[0], row[1]) if row else (0, 0)
+
+
 def newest_stored_ms(connection: duckdb.DuckDBPyConnection, feed: Feed, before_ms: int | None = None) -> int | None:
     """Return the time of a feed's last stored snapshot, of the last one before a moment when one is given."""
     earlier = "" if before_ms is None else f" AND timestamp < {before_ms:d}"

@@ -62,8 +62,8 @@ def test_without_a_start_it_is_the_last_ninety_days(serving: GatewayProcess) -> 
     [
         ("feed=SPX", "feed", "SPX", "TICKER:endpoint, for example NQ_NDX:gex_zero"),
         ("feed=../x:gex_zero", "ticker", "../x", "a ticker such as SPX or NQ_NDX"),
-        ("start=yesterday", "start", "yesterday", "a date such as 2025-11-14"),
-        ("end=2025-02-30", "end", "2025-02-30", "a date such as 2025-11-14"),
+        ("start=yesterday", "start", "yesterday", "a day such as 2025-11-14"),
+        ("end=2025-02-30", "end", "2025-02-30", "a day such as 2025-11-14"),
         ("start=2025-11-14&end=2025-11-13", "end", "2025-11-13", "no day before the start, 2025-11-14"),
     ],
 )

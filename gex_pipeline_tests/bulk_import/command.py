@@ -16,6 +16,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 
 from gex_pipeline.definitions import defs
 from gex_pipeline.demo.sessions import Damage, Session, write_history_file
+from gex_pipeline.history.assets import GROUP
 from gex_pipeline.history.judging import PUBLISHED, STAGED, STORED, Check
 from gex_pipeline.history.paths import Partition, Table
 from gex_pipeline.settings import Settings, load_settings
@@ -24,7 +25,7 @@ from gex_pipeline_tests.processes import clean_environment, rows
 
 SNAPSHOTS, STRIKES = 100, 6
 TABLES: tuple[Table, Table] = ("snapshots", "strikes")
-ASSETS = [key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()]
+ASSETS = [key.to_user_string() for key in dg.AssetSelection.groups(GROUP).resolve(defs.resolve_asset_graph())]
 # A session of a hundred snapshots is no whole one: it has warnings.
 CHECKS = [check for check in (*STAGED, *STORED, *PUBLISHED) if not check.is_warning]
 PLACE = "data/source/gexbot/SPX/gex_full"

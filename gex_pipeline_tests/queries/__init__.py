@@ -1,0 +1,1 @@
+"""Reading what was recorded: over HTTP, and without a gateway."""
