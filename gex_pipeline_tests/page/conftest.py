@@ -1,4 +1,4 @@
-"""One browser for all tests of a process, one gateway with snapshots for all tests of a module."""
+"""One browser and one gateway with snapshots for all tests of a process."""
 
 from collections.abc import Iterator
 
@@ -16,9 +16,9 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def recorder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    """A gateway that took the beginning of two feeds' sessions."""
+    """A gateway that took the beginning of two feeds' sessions; nobody adds to these."""
     with running_gateway(tmp_path_factory.mktemp("recorder") / "data") as gateway:
         post_session(gateway)
         gateway.wait_until_loaded()

@@ -21,8 +21,8 @@ def post_session(gateway: GatewayProcess, **headers: str) -> None:
             assert post(gateway, "/gex", sent, **headers).status_code == 202
 
 
-def post_next(gateway: GatewayProcess, seconds: int, **changes: Any) -> None:
-    """Post what SPX would send so many seconds after its last snapshot."""
+def post_one(gateway: GatewayProcess, ticker: str, second: int, **changes: Any) -> None:
+    """Post what SPX sent last as another ticker's snapshot, so many seconds later, with these changes."""
     last = SPX_DAY[-1]
-    timestamp = int(str(last["timestamp"])) + seconds
-    assert post(gateway, "/gex", last | {"timestamp": timestamp} | changes).status_code == 202
+    moved = {"ticker": ticker, "timestamp": int(str(last["timestamp"])) + second}
+    assert post(gateway, "/gex", last | moved | changes).status_code == 202

@@ -3,6 +3,9 @@
 /** The gateway did not answer at all. */
 export class Unreachable extends Error {}
 
+/** It lives but does not answer this question in time: what is slow is not worth an alarm. */
+export class Late extends Error {}
+
 /** It answered with a status that was not asked for: 401 wants the key, 404 does not know, 503 is busy. */
 export class Refused extends Error {
   constructor(status) {
@@ -11,6 +14,7 @@ export class Refused extends Error {
   }
 }
 
+const PATIENCE_MS = 10_000;
 const PLACE = "gex-api-key";
 let key = null;
 try {
@@ -48,17 +52,17 @@ export async function open(path, { signal, also = [] } = {}) {
   return answer;
 }
 
-/** Ask and return the JSON of the answer. */
+/** Ask and return the JSON of the answer; Late when there is none within `patienceMs`. */
 export const ask = (path, options) => whole(path, options, (answer) => answer.json());
 
 /** Ask and return the text of the answer. */
 export const askText = (path, options) => whole(path, options, (answer) => answer.text());
 
-async function whole(path, { signal, ...options } = {}, read) {
-  const late = AbortSignal.timeout(10_000);
+async function whole(path, { signal, patienceMs = PATIENCE_MS, ...options } = {}, read) {
+  const late = AbortSignal.timeout(patienceMs);
   try {
     return await read(await open(path, { ...options, signal: signal ? AbortSignal.any([signal, late]) : late }));
   } catch (error) {
-    throw late.aborted && !signal?.aborted ? new Unreachable("no answer within 10 s", { cause: error }) : error;
+    throw late.aborted && !signal?.aborted ? new Late(`no answer within ${patienceMs / 1000} s`, { cause: error }) : error;
   }
 }

@@ -1,6 +1,6 @@
 // The page put together: which feed, what arrives, how the recorder is.
 
-import { ask, hasKey, keepKey, Refused, Unreachable } from "./api.js";
+import { ask, hasKey, keepKey, Late, Refused, Unreachable } from "./api.js";
 import { showCoverage } from "./coverage.js";
 import { byId, make, say } from "./dom.js";
 import { showAge, showFigures } from "./figures.js";
@@ -11,6 +11,7 @@ import { resetProfile, showProfile } from "./profile.js";
 import { addToLines, fetchSession, recolour, resetLines } from "./session_lines.js";
 import { follow, pause } from "./stream.js";
 
+const GAP_MS = 30_000; // what the page missed meanwhile is asked for
 const HEALTH_MS = 4_000;
 const IMPORTS_MS = 60_000;
 const COVERAGE_MS = 300_000;
@@ -87,7 +88,7 @@ function choose(wanted, latest = []) {
   show("figures", "profile-card", "lines-card");
   const known = latest.find((each) => `${each.ticker}:${each.endpoint}` === feed);
   if (known) take(known, signal);
-  follow(feed, signal, (snapshot) => take(snapshot, signal), trouble);
+  follow(feed, signal, (snapshot) => take(snapshot, signal), (error) => trouble(error));
 }
 
 /** Take a snapshot of the chosen feed; drawn once per frame however many arrive. */
@@ -95,13 +96,12 @@ function take(snapshot, signal) {
   if (signal.aborted) return;
   const isFirst = newest === null;
   if (!isFirst && snapshot.timestamp < newest.timestamp) return;
+  const hasGap = !isFirst && snapshot.timestamp - newest.timestamp > GAP_MS;
   newest = snapshot;
   cheer();
   addToLines(snapshot);
-  if (isFirst) {
-    fetchSession(feed, snapshot, signal).then((reason) => reason && say(byId("lines-readout"), reason));
-    refreshCoverage(running.signal);
-  }
+  if (isFirst || hasGap) fetchSession(feed, snapshot, signal).then((reason) => reason && say(byId("lines-readout"), reason));
+  if (isFirst) refreshCoverage(running.signal);
   cancelAnimationFrame(frame);
   frame = requestAnimationFrame(() => {
     if (newest === null) return;
@@ -121,7 +121,7 @@ async function watchHealth(signal) {
         if (!Number.isNaN(imports) && seen.imports > imports) refreshRecords(signal);
         imports = seen.imports || 0;
       } catch (error) {
-        trouble(error);
+        trouble(error, true);
       }
     }
     await pause(HEALTH_MS, signal);
@@ -137,8 +137,8 @@ async function watchRecords(signal) {
 }
 
 const refreshRecords = (signal) => Promise.all([refreshImports(signal), refreshCoverage(signal)]);
-const refreshImports = (signal) => showImports(dagster, signal).catch(trouble);
-const refreshCoverage = (signal) => newest && showCoverage(newest.timestamp, dagster, signal).catch(trouble);
+const refreshImports = (signal) => showImports(dagster, signal).catch((error) => trouble(error));
+const refreshCoverage = (signal) => newest && showCoverage(newest.timestamp, dagster, signal).catch((error) => trouble(error));
 
 function showEmpty() {
   show("empty");
@@ -164,11 +164,11 @@ function wantKey(wasWrong) {
 }
 
 /** Say what keeps the page from being up to date; quiet about what the gateway is merely busy with. */
-function trouble(error) {
+function trouble(error, isVital = false) {
   if (running.signal.aborted) return;
   if (error instanceof Refused && error.status === 401) return wantKey(true);
-  if (error instanceof Refused) return;
-  if (!(error instanceof Unreachable)) throw error;
+  if (error instanceof Refused || (error instanceof Late && !isVital)) return;
+  if (!(error instanceof Late || error instanceof Unreachable)) throw error;
   setState("unreachable", "bad");
   byId("trouble").hidden = false;
   document.body.classList.add("unreachable");

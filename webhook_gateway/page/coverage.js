@@ -1,10 +1,11 @@
 // The coverage calendar: which feed has which trading day, each day a link into Dagster.
 
-import { ask, Refused } from "./api.js";
+import { ask, Late, Refused } from "./api.js";
 import { byId, make, say } from "./dom.js";
 import { count, newYorkDay } from "./format.js";
 
 const DAYS = 42;
+const PATIENCE_MS = 120_000; // the first answer after a start is looked for, on every day there is
 const STATES = {
   complete: ["", "complete"],
   partial: ["◐", "partial"],
@@ -23,11 +24,11 @@ export async function showCoverage(newest, dagster, signal) {
   const end = Date.now() - newest > DAYS * 86_400_000 ? newest : Date.now();
   const [first, last] = [newYorkDay(end - DAYS * 86_400_000), newYorkDay(end)];
   try {
-    const found = await ask(`/coverage?start=${first}&end=${last}`, { signal });
+    const found = await ask(`/coverage?start=${first}&end=${last}`, { signal, patienceMs: PATIENCE_MS });
     draw(found.filter((each) => each.date >= first && each.date <= last), dagster);
   } catch (error) {
-    if (!(error instanceof Refused)) throw error;
-    byId("coverage").replaceChildren(make("p", { class: "hint" }, error.status === 404
+    if (!(error instanceof Refused || error instanceof Late)) throw error;
+    byId("coverage").replaceChildren(make("p", { class: "hint" }, error instanceof Refused && error.status === 404
       ? "This gateway does not tell its coverage." : "The coverage could not be read just now."));
   }
 }

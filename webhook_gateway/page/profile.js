@@ -50,11 +50,12 @@ function redraw() {
   const picture = draw("svg", { width: size.width, height: size.height, "aria-hidden": "true" });
   picture.append(draw("rect", { class: "cursor", id: "cursor-row", x: 0, width: size.width - TAGS, height: rowPx, y: -99 }));
   picture.append(...strikeNames(shown, rowPx, yOf, gutter));
+  const majors = []; // their names come last, nothing may cross them out
   names.forEach((name, index) => {
     const left = gutter + index * (panelPx + BETWEEN);
-    picture.append(panel(PANELS[name], name, { shown, left, panelPx, rowPx, yOf, size }));
+    picture.append(panel(PANELS[name], name, { shown, left, panelPx, rowPx, yOf, size, names: majors }));
   });
-  picture.append(...levels(snapshot, ladder, yOf, size, gutter));
+  picture.append(...levels(snapshot, ladder, yOf, size, gutter), ...majors);
   plot.replaceChildren(picture);
   kept.placeAt = (y) => Math.round(part.last + 0.5 - (y - TOP) / rowPx);
   kept.topOf = (place) => yOf(place) - rowPx / 2;
@@ -73,7 +74,7 @@ function strikeNames(shown, rowPx, yOf, gutter) {
 }
 
 /** One panel: grid, bars, what they were before, the majors. */
-function panel(kind, name, { shown, left, panelPx, rowPx, yOf, size }) {
+function panel(kind, name, { shown, left, panelPx, rowPx, yOf, size, names }) {
   const { snapshot, options } = kept;
   const lags = !kind.priors || options.priors === "none" ? [] : options.priors === "all" ? [4, 3, 2, 1, 0] : [Number(options.priors)];
   const before = (row, lag) => row.priors?.[lag] ?? NaN;
@@ -114,7 +115,7 @@ function panel(kind, name, { shown, left, panelPx, rowPx, yOf, size }) {
     const least = Math.min(...lags.map((lag) => before(shown[place], lag)).filter(Number.isFinite), value, 0);
     const toRight = value >= 0 ? xOf(most) + 60 < left + panelPx : xOf(least) - 60 < left;
     const x = toRight ? xOf(value >= 0 ? most : 0) + 6 : xOf(value >= 0 ? 0 : least) - 6;
-    group.append(draw("text", { class: "major", x, y, dy: "0.34em", "text-anchor": toRight ? "start" : "end" }, label));
+    names.push(draw("text", { class: "major", x, y, dy: "0.34em", "text-anchor": toRight ? "start" : "end" }, label));
   }
   return group;
 }

@@ -91,8 +91,8 @@ function options() {
     } } },
     series: [
       {},
-      { stroke: () => colour("--spot"), width: 2, points: { show: false } },
-      { stroke: () => colour("--zero-gamma"), width: 2, dash: [6, 4], points: { show: false } },
+      { stroke: () => colour("--spot"), width: 1.5, points: { show: false } },
+      { stroke: () => colour("--zero-gamma"), width: 2, points: { show: false } },
     ],
     axes: [
       { stroke: () => colour("--soft"), font, grid, ticks: { show: false }, values: (_, ticks) => clock(ticks), space: 64, size: 30 },
