@@ -59,6 +59,7 @@ def test_every_trading_day_is_published_checked_and_known_to_dagster_and_the_sec
         assert {(each.partition_key, str(each.latest_execution_status)) for each in verdicts} == {
             (key, "AssetCheckExecutionRecordStatus.SUCCEEDED") for key in (FRIDAY, MONDAY, OTHER)
         }
+        assert all(each.is_current for each in verdicts)
         (run,) = instance.get_runs()
         assert (run.job_name, run.status) == ("gex_export", dg.DagsterRunStatus.SUCCESS)
     status, said = export(captured)

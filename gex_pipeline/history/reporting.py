@@ -5,6 +5,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
 from dagster._core.definitions.partitions.utils import get_tags_from_multi_partition_key
 from dagster._core.events import DagsterEvent, DagsterEventType, StepMaterializationData
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
@@ -130,6 +133,8 @@ def _report_all(
     for asset, metadata in described:
         event = dg.AssetMaterialization(asset, metadata=metadata, partition=key, tags=tags)
         _report(instance, run, DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(event))
+    judged_assets = {check.asset for check, _ in judged}
+    targets = {asset: _last_materialization(instance, asset, key) for asset in judged_assets}
     for check, verdict in judged:
         evaluation = dg.AssetCheckEvaluation(
             asset_key=dg.AssetKey(check.asset),
@@ -140,8 +145,22 @@ def _report_all(
             description=verdict.description,
             blocking=check.is_blocking,
             partition=key,
+            target_materialization_data=targets[check.asset],
         )
         _report(instance, run, DagsterEventType.ASSET_CHECK_EVALUATION, evaluation)
+
+
+def _last_materialization(
+    instance: dg.DagsterInstance, asset: str, key: dg.MultiPartitionKey
+) -> AssetCheckEvaluationTargetMaterializationData | None:
+    """Return what a verdict of now is about: without it Dagster's pages show the check as missing."""
+    wanted = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[key])
+    records = instance.fetch_materializations(wanted, limit=1).records
+    if not records:
+        return None
+    return AssetCheckEvaluationTargetMaterializationData(
+        storage_id=records[0].storage_id, run_id=records[0].run_id, timestamp=records[0].timestamp
+    )
 
 
 def _report(

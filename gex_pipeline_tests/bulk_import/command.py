@@ -151,6 +151,7 @@ def verdicts(instance: dg.DagsterInstance, check: Check) -> dict[str | None, boo
     key = dg.AssetCheckKey(dg.AssetKey(check.asset), check.name)
     return {
         info.partition_key: info.latest_execution_status is AssetCheckExecutionRecordStatus.SUCCEEDED
+        and info.is_current  # or Dagster's pages show the check as missing
         for info in instance.event_log_storage.get_asset_check_partition_info([key])
     }
 

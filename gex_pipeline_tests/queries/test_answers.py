@@ -261,9 +261,12 @@ def test_a_vanna_is_not_lost_on_a_published_day(reading: GatewayProcess) -> None
             "SELECT 1763044200000 AS timestamp, 'VAN' AS ticker, 5 AS strike, 0.5 AS vanna"
         )
     list(export_tables(settings, Partition(Feed("VAN", "gex_zero"), THURSDAY)))
-    for _ in range(2):
-        [strike] = ask(reading, "/strikes?ticker=VAN&timestamp=1763044200").json()
-        assert strike["vanna"] == 0.5
+    vannas = 0
+    while vannas < 2:  # while the database is busy, which the answer says, Parquet has to do
+        answer = ask(reading, "/strikes?ticker=VAN&timestamp=1763044200")
+        if "database" in answer.headers["X-Gex-Source"]:
+            assert [strike["vanna"] for strike in answer.json()] == [0.5]
+            vannas += 1
 
 
 @pytest.mark.parametrize(
