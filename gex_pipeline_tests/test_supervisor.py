@@ -52,6 +52,15 @@ def processes_naming(text: str) -> set[int]:
     return found
 
 
+def command_of(pid: int) -> str:
+    """Return the script that a process of ours runs; empty for another, or for one that has ended."""
+    try:
+        _, _, rest = Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")
+        return rest.partition(b"\0")[0].decode()
+    except OSError:
+        return ""
+
+
 def test_everything_starts_is_kept_running_and_stops_without_leaving_anything(tmp_path: Path) -> None:
     data_dir, port, dagster_port = tmp_path / "data", free_port(), free_port()
     ready = f"http://127.0.0.1:{port}/ready"
@@ -72,6 +81,10 @@ def test_everything_starts_is_kept_running_and_stops_without_leaving_anything(tm
 
         loader = requests.get(ready, timeout=5).json()["checks"]["loader"]["process"]
         gateway = int(Path(f"/proc/{loader}/status").read_text().split("PPid:")[1].split()[0])
+        mine = os.getpriority(os.PRIO_PROCESS, 0)
+        [daemon] = [pid for pid in processes_naming(str(data_dir)) if command_of(pid).endswith("dagster-daemon")]
+        captures_go_first = {gateway: mine, loader: mine, daemon: min(mine + 10, 19)}
+        assert {pid: os.getpriority(os.PRIO_PROCESS, pid) for pid in captures_go_first} == captures_go_first
         os.kill(gateway, signal.SIGKILL)
         wait_until(lambda: not answers(ready), 10)
         wait_until(lambda: answers(ready), 30)
