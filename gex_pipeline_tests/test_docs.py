@@ -23,20 +23,8 @@ from gex_pipeline.poller.__main__ import parser as poller_parser
 from gex_pipeline.settings import Settings, variable_names
 from gex_pipeline.storage.schema import TABLES
 from gex_pipeline.upkeep import failed_runs, nightly_backup, nightly_upkeep
-from webhook_gateway import (
-    capture,
-    coverage_routes,
-    health,
-    latest_routes,
-    lineage_routes,
-    metrics,
-    page_routes,
-    queue_routes,
-    snapshot_routes,
-    stream_routes,
-    strike_routes,
-)
 from webhook_gateway.__main__ import parser as gateway_parser
+from webhook_gateway.app import ROUTES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -67,22 +55,7 @@ def test_the_example_environment_lists_every_variable_and_sets_none() -> None:
 
 
 def test_every_route_is_in_the_readme_and_none_besides() -> None:
-    modules = (
-        capture,
-        coverage_routes,
-        latest_routes,
-        snapshot_routes,
-        strike_routes,
-        stream_routes,
-        queue_routes,
-        lineage_routes,
-        coverage_routes,
-        health,
-        metrics,
-        page_routes,
-    )
-    routers = [module.router for module in modules]
-    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    routes = [route for module in ROUTES for route in module.router.routes if isinstance(route, APIRoute)]
     served = {f"{method} {route.path}" for route in routes for method in route.methods or ()}
     assert set(_first_column("HTTP")) == served
 

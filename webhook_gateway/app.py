@@ -43,6 +43,21 @@ from webhook_gateway.streams import Streams
 
 OPEN_PATHS = frozenset({"/health", "/ready"}) | page_routes.OPEN_PATHS
 
+# In the order of the OpenAPI document.
+ROUTES = (
+    capture,
+    latest_routes,
+    snapshot_routes,
+    strike_routes,
+    stream_routes,
+    queue_routes,
+    lineage_routes,
+    coverage_routes,
+    health,
+    metrics,
+    page_routes,
+)
+
 logger = logging.getLogger(__name__)
 
 
@@ -92,17 +107,8 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
         lifespan=lifespan,
     )
     app.state.streams = streams
-    app.include_router(capture.router)
-    app.include_router(latest_routes.router)
-    app.include_router(snapshot_routes.router)
-    app.include_router(strike_routes.router)
-    app.include_router(stream_routes.router)
-    app.include_router(queue_routes.router)
-    app.include_router(lineage_routes.router)
-    app.include_router(coverage_routes.router)
-    app.include_router(health.router)
-    app.include_router(metrics.router)
-    app.include_router(page_routes.router)
+    for module in ROUTES:
+        app.include_router(module.router)
     app.openapi_schema = finish_document(app.openapi(), open_paths=OPEN_PATHS, needs_key=settings.api_key is not None)
     app.add_exception_handler(StarletteHTTPException, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_invalid)

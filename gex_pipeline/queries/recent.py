@@ -11,9 +11,10 @@ from gex_pipeline.feeds import Feed
 from gex_pipeline.queries.answer import ROW_COLUMNS, Lack
 from gex_pipeline.queries.asking import SHORT_WAIT_SECONDS, WAIT_SECONDS, ask
 from gex_pipeline.queries.spans import Span
-from gex_pipeline.queries.stored import of_feed, read_stored, within
+from gex_pipeline.queries.stored import read_stored, within
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.lease import fetch_row
+from gex_pipeline.storage.snapshots import of_feed
 
 # Between two looks at the database.
 FRESH_SECONDS = 0.5

@@ -10,14 +10,9 @@ import pyarrow as pa
 from gex_pipeline.feeds import Feed
 from gex_pipeline.queries.spans import Span, day_of
 from gex_pipeline.storage.lease import fetch_row
-from gex_pipeline.storage.snapshots import rows_sql
+from gex_pipeline.storage.snapshots import of_feed, rows_sql
 
 HOUR_MS = 3_600_000
-
-
-def of_feed(feed: Feed, table: str = "gex_snapshots") -> str:
-    """Return a condition that the stored rows of a feed meet."""
-    return f"ticker = '{feed.ticker}' AND coalesce({table}.endpoint, 'gex_zero') = '{feed.endpoint}'"
 
 
 def within(span: Span) -> str:

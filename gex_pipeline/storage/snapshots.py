@@ -136,8 +136,13 @@ def day_rows_sql(
     """Return a SELECT of one feed's rows between two moments (epoch ms UTC, inclusive)."""
     return (
         f"{rows_sql(connection, table, columns)} WHERE timestamp BETWEEN {first_ms:d} AND {last_ms:d} "
-        f"AND ticker = '{feed.ticker}' AND coalesce({table}.endpoint, 'gex_zero') = '{feed.endpoint}'"
+        f"AND {of_feed(feed, table)}"
     )
+
+
+def of_feed(feed: Feed, table: str = "gex_snapshots") -> str:
+    """Return a condition that the stored rows of a feed meet."""
+    return f"ticker = '{feed.ticker}' AND coalesce({table}.endpoint, 'gex_zero') = '{feed.endpoint}'"
 
 
 def checksum_sql(columns: tuple[str, ...]) -> str:
