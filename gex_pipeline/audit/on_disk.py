@@ -1,6 +1,5 @@
 """What files say of the days, without the database: published Parquet, history files, reports of conflicts."""
 
-import datetime as dt
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,8 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gex_pipeline.audit.figures import PublishedDay
-from gex_pipeline.feeds import Feed, is_feed
-from gex_pipeline.history.paths import Partition
+from gex_pipeline.history.paths import Partition, partitions_below
 from gex_pipeline.settings import Settings
 from gex_pipeline.trading_days import is_trading_day
 
@@ -28,22 +26,14 @@ class OnDisk:
 def list_files(settings: Settings) -> OnDisk:
     """Look for the files of all partitions."""
     return OnDisk(
-        frozenset(_partitions(settings.parquet_path / "gexbot", "*.parquet")),
-        frozenset(_partitions(settings.source_dir, "*_history.json*")),
-        Counter(_partitions(settings.conflicts_dir / "gexbot", "*.parquet")),
+        frozenset(_trading_days(settings.parquet_path / "gexbot", "*.parquet")),
+        frozenset(_trading_days(settings.source_dir, "*_history.json*")),
+        Counter(_trading_days(settings.conflicts_dir / "gexbot", "*.parquet")),
     )
 
 
-def _partitions(root: Path, pattern: str) -> Iterator[Partition]:
-    """Yield the partition of each file `<ticker>/<endpoint>/<YYYYMMDD>...` below a folder."""
-    for path in root.glob(f"*/*/[0-9]{pattern}"):
-        ticker, endpoint = path.parent.parent.name, path.parent.name
-        try:
-            date = dt.datetime.strptime(path.name[:8], "%Y%m%d").date()  # noqa: DTZ007 - a day has no zone
-        except ValueError:
-            continue  # a file of somebody else
-        if is_feed(ticker, endpoint) and is_trading_day(date):
-            yield Partition(Feed(ticker, endpoint), date)
+def _trading_days(root: Path, pattern: str) -> Iterator[Partition]:
+    return (each for each in partitions_below(root, pattern) if is_trading_day(each.date))
 
 
 def read_footers(settings: Settings, partition: Partition) -> PublishedDay:

@@ -1,11 +1,12 @@
 """Where the files of one partition are."""
 
 import datetime as dt
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gex_pipeline.feeds import Feed
+from gex_pipeline.feeds import Feed, is_feed
 from gex_pipeline.settings import Settings
 
 Table = Literal["snapshots", "strikes"]
@@ -44,3 +45,15 @@ class Partition:
 
     def _parquet(self, root: Path, table: Table) -> Path:
         return root / "gexbot" / self.feed.ticker / self.feed.endpoint / f"{self.date:%Y%m%d}.{table}.parquet"
+
+
+def partitions_below(folder: Path, pattern: str) -> Iterator[Partition]:
+    """Yield the partition of each file `<ticker>/<endpoint>/<YYYYMMDD>...` below a folder; others are passed over."""
+    for path in folder.glob(f"*/*/[0-9]{pattern}"):
+        ticker, endpoint = path.parent.parent.name, path.parent.name
+        try:
+            date = dt.datetime.strptime(path.name[:8], "%Y%m%d").date()  # noqa: DTZ007 - a day has no zone
+        except ValueError:
+            continue
+        if is_feed(ticker, endpoint):
+            yield Partition(Feed(ticker, endpoint), date)

@@ -1,12 +1,15 @@
-"""What goes by itself: old runs, and staged files of days that are done."""
+"""What goes by itself, old runs and staged files of days that are done, and what gets smaller: published files."""
 
 import datetime as dt
 
 import dagster as dg
 
+from gex_pipeline.errors import PermanentError, TransientError
 from gex_pipeline.history.reporting import finished_files
 from gex_pipeline.settings import Settings
+from gex_pipeline.storage.files import sha256_of
 from gex_pipeline.upkeep.old_runs import delete_run, old_runs
+from gex_pipeline.upkeep.packing import loose_files, pack
 from gex_pipeline.upkeep.staged_files import delete_staged
 
 
@@ -32,11 +35,41 @@ def delete_staged_files(context: dg.OpExecutionContext, settings: dg.ResourcePar
     context.add_output_metadata({"days": len(deleted)})
 
 
-@dg.job(executor_def=dg.in_process_executor, description="Delete old runs, and staged files of days that are done.")
+@dg.op
+def pack_published_files(context: dg.OpExecutionContext, settings: dg.ResourceParam[Settings]) -> None:
+    """Write the Parquet files again that imports have published; one that cannot be packed is as good as before."""
+    saved_bytes = files = 0
+    for partition, table in loose_files(settings):
+        try:
+            packed = pack(settings, partition, table)
+        except (PermanentError, TransientError) as error:
+            context.log.warning("%s", error)
+            continue
+        if packed is None:
+            continue
+        files += 1
+        saved_bytes += packed.size_before - packed.size_after
+        context.log_event(
+            dg.AssetObservation(
+                f"{table}_parquet",
+                description="packed, with the same rows",
+                partition=partition.key,
+                metadata={"size_bytes": packed.size_after, "sha256": sha256_of(packed.path)},
+            )
+        )
+    context.log.info("%s files are packed and take %.1f MB less", files, saved_bytes / 1e6)
+    context.add_output_metadata({"files": files, "saved_bytes": saved_bytes})
+
+
+@dg.job(
+    executor_def=dg.in_process_executor,
+    description="Delete old runs and staged files of days that are done, and pack what was published.",
+)
 def upkeep() -> None:
-    """Run both steps; neither needs the other."""
+    """Run all steps; none needs another."""
     delete_old_runs()
     delete_staged_files()
+    pack_published_files()
 
 
 nightly_upkeep = dg.ScheduleDefinition(

@@ -1,13 +1,11 @@
 """Which staged files may go: those of days that were imported, published and found good a while ago."""
 
-import datetime as dt
 from collections.abc import Collection, Iterator, Mapping
 
 from gex_pipeline.clock import epoch_ms
-from gex_pipeline.errors import MalformedFileError, RecordError
-from gex_pipeline.feeds import Feed
+from gex_pipeline.errors import MalformedFileError
 from gex_pipeline.history.day import TABLES
-from gex_pipeline.history.paths import Partition
+from gex_pipeline.history.paths import Partition, partitions_below
 from gex_pipeline.history.staging import read_summary, staging_lock
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.lease import lease
@@ -32,16 +30,12 @@ def delete_staged(settings: Settings, finished: Mapping[str, Collection[str]]) -
 
 def _old_days(settings: Settings, latest_ms: int) -> Iterator[Partition]:
     """Find the days with staged files that were written before a moment."""
-    found = set()
-    for path in settings.staging_path.glob("gexbot/*/*/*.parquet"):
-        try:
-            date = dt.datetime.strptime(path.name.partition(".")[0], "%Y%m%d").date()  # noqa: DTZ007 - a day
-            partition = Partition(Feed(path.parts[-3], path.parts[-2]), date)
-        except (ValueError, RecordError):
-            continue
-        is_ours = path in (partition.staged(settings, table) for table in TABLES)
-        if is_ours and path.stat().st_mtime_ns < latest_ms * 1_000_000:
-            found.add(partition)
+    found = {
+        partition
+        for partition in partitions_below(settings.staging_path / "gexbot", "*.parquet")
+        for path in (partition.staged(settings, table) for table in TABLES)
+        if path.exists() and path.stat().st_mtime_ns < latest_ms * 1_000_000
+    }
     yield from sorted(found, key=lambda each: each.key)
 
 
