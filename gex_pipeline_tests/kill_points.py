@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 from gex_pipeline.backups.creating import create_backup
 from gex_pipeline.errors import TransientError
@@ -128,13 +128,15 @@ class _Points:
         sys.addaudithook(self._audit)
         os.fsync = self._counting("fsync", os.fsync)
         os.pwrite = self._counting("pwrite", os.pwrite)
-        connect = lease._connect
+        attach = lease._attach
 
         def watched(database: Path, *, read_only: bool) -> Any:
-            connection = connect(database, read_only=read_only)
-            return connection if read_only else _Watched(connection, self._pass)
+            attached = attach(database, read_only=read_only)
+            if not read_only:
+                attached.connection = cast("Any", _Watched(attached.connection, self._pass))
+            return attached
 
-        lease._connect = watched
+        lease._attach = watched
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":

@@ -46,6 +46,16 @@ def refusal(path: Path, error: type[GexError] = LeaseTimeoutError, **terms: Any)
 # Leases
 
 
+def test_nothing_of_a_lease_but_what_it_wrote_is_there_in_the_next(path: Path) -> None:
+    with contextlib.suppress(ZeroDivisionError), lease(path, purpose="fail") as connection:
+        connection.execute("CREATE TEMP TABLE seen AS SELECT 1 AS x; SET threads = 1")
+        connection.execute("BEGIN; CREATE TABLE begun AS SELECT 1 AS x")
+        _ = 1 / 0
+    with lease(path, purpose="look") as connection:
+        assert connection.execute("SELECT table_name FROM duckdb_tables()").fetchall() == []
+        assert connection.execute("SELECT current_setting('threads')").fetchall() != [(1,)]
+
+
 def test_what_a_lease_wrote_is_there_for_the_next(path: Path) -> None:
     with lease(path, purpose="write") as connection:
         connection.execute("CREATE TABLE t AS SELECT 42 AS x")

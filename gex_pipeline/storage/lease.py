@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
 
@@ -29,6 +30,10 @@ NEW_FILE_STORAGE_VERSION = "v1.2.0"
 DEFAULT_TIMEOUT_SECONDS = 60.0
 # As a rule a lease is given back within a second; who waits looks again soon, so that captures can be queried soon.
 LONGEST_PAUSE_SECONDS = 0.1
+# What the database of a lease is called in SQL that names one. DuckDB keeps views and macros without that name.
+_ALIAS = "gex_data"
+_CONFIG: dict[str, Any] = {"autoinstall_known_extensions": "false"}
+_MOST_INSTANCES = 4
 # DuckDB's main header and its two database headers, the later of which counts checkpoints.
 _HEADER_BYTES = 3 * 4096
 
@@ -41,12 +46,36 @@ class _Opened(Protocol):
     def close(self) -> None: ...
 
 
+# Starting DuckDB takes ten times as long as attaching a file, so a process starts it once for each file.
+_instances: dict[tuple[int, Path | None], duckdb.DuckDBPyConnection] = {}
+
+
+@dataclass
+class _Attached:
+    """A database file attached to this process's DuckDB, and a connection of its own to it."""
+
+    instance: duckdb.DuckDBPyConnection
+    connection: duckdb.DuckDBPyConnection
+    is_sound: bool = True
+
+    def close(self) -> None:
+        """Let go of the file. After an error DuckDB is not trusted any more and ends with it."""
+        self.connection.close()
+        try:
+            self.instance.execute(f"DETACH {_ALIAS}")
+        except duckdb.Error:  # what is committed is in the log, whatever became of the checkpoint
+            self.is_sound = False
+        if not self.is_sound:
+            _end(self.instance)
+
+
 Opened = TypeVar("Opened", bound=_Opened)
 
 
+@contextmanager
 def lease(
     database: Path, *, purpose: str, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS, read_only: bool = False
-) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """Hold the database file alone, for one transaction.
 
     Args:
@@ -61,7 +90,12 @@ def lease(
         DamagedDatabaseError: it is no DuckDB file this version can read, as a whole or in a place that was read.
         PermanentError: it does not exist (read_only), or may not be written.
     """
-    return _held(database, purpose, timeout_seconds, lambda: _connect(database, read_only=read_only))
+    with _held(database, purpose, timeout_seconds, lambda: _attach(database, read_only=read_only)) as attached:
+        try:
+            yield attached.connection
+        except BaseException:
+            attached.is_sound = False
+            raise
 
 
 def standstill(
@@ -136,22 +170,56 @@ def _lock_out(database: Path) -> IO[bytes]:
     return file
 
 
-def _connect(database: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-    config: dict[str, Any] = {"autoinstall_known_extensions": "false", "temp_directory": f"{database}.tmp"}
+def _attach(database: Path, *, read_only: bool) -> _Attached:
     exists = database.exists() and database.stat().st_size > 0
     if read_only and not exists:
         raise PermanentError(f"there is no database at {database} yet; it is created when something is loaded")
     try:
         with disk_errors(database):
             if not exists:
-                _create(database, config)
-            return _without_progress_bar(duckdb.connect(database, read_only=read_only, config=config))
+                _create(database)
+            return _attach_to(_instance(database), database, read_only=read_only)
     except duckdb.IOException as error:
         if "Could not set lock" in str(error):
             raise _BusyError(f"{database.name} is open elsewhere: {_first_line(error)}") from error
         raise _damaged(database, "opened", error) from error
     except duckdb.Error as error:
         raise _damaged(database, "opened", error) from error
+
+
+def _attach_to(instance: duckdb.DuckDBPyConnection, database: Path, *, read_only: bool) -> _Attached:
+    try:
+        connection = _new_connection(instance)
+        mode = " (READ_ONLY)" if read_only else ""
+        connection.execute(f"ATTACH '{quoted(database)}' AS {_ALIAS}{mode}; USE {_ALIAS}")
+    except BaseException:
+        _end(instance)
+        raise
+    return _Attached(instance, connection)
+
+
+def _instance(database: Path | None) -> duckdb.DuckDBPyConnection:
+    """Return this process's DuckDB for a database file, or for none; a forked process needs one of its own."""
+    key = os.getpid(), database
+    if key not in _instances:
+        if len(_instances) >= _MOST_INSTANCES:
+            _instances.pop(next(iter(_instances)))
+        config = {**_CONFIG, "temp_directory": f"{database}.tmp"} if database else _CONFIG
+        _instances[key] = duckdb.connect(config=config)
+    return _instances[key]
+
+
+def _end(instance: duckdb.DuckDBPyConnection) -> None:
+    for key in [key for key, known in _instances.items() if known is instance]:
+        del _instances[key]
+    instance.close()
+
+
+def _new_connection(instance: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    connection = instance.cursor()
+    # DuckDB 2 draws one on standard output for a query of two seconds, terminal or not.
+    connection.execute("SET enable_progress_bar_print = false")
+    return connection
 
 
 @contextmanager
@@ -173,17 +241,11 @@ def _damaged(database: Path, refused: str, error: duckdb.Error) -> DamagedDataba
     )
 
 
-def _without_progress_bar(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    # DuckDB 2 draws one on standard output for a query of two seconds, terminal or not.
-    connection.execute("SET enable_progress_bar_print = false")
-    return connection
-
-
-def _create(database: Path, config: dict[str, Any]) -> None:
+def _create(database: Path) -> None:
     """Make an empty database that appears whole, so that a kill leaves none that cannot be opened."""
     beside = database.with_name(f".{database.name}.new")
     beside.unlink(missing_ok=True)
-    duckdb.connect(beside, config={**config, "storage_compatibility_version": NEW_FILE_STORAGE_VERSION}).close()
+    duckdb.connect(beside, config={**_CONFIG, "storage_compatibility_version": NEW_FILE_STORAGE_VERSION}).close()
     beside.chmod(0o600)  # open requests keep their signed links in it
     sync(beside)
     beside.replace(database)
@@ -233,7 +295,7 @@ def committed_state(database: Path) -> tuple[Version, bytes] | None:
 @contextmanager
 def in_memory() -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a connection without a database file, to query Parquet."""
-    connection = _without_progress_bar(duckdb.connect(config={"autoinstall_known_extensions": "false"}))
+    connection = _new_connection(_instance(None))
     try:
         with _interrupts():
             yield connection
