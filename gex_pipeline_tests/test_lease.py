@@ -43,6 +43,17 @@ def refusal(path: Path, error: type[GexError] = LeaseTimeoutError, **terms: Any)
     return str(refused.value)
 
 
+TAKE_LEASE_AFTER_LEASE = """
+from pathlib import Path
+from gex_pipeline.storage.lease import lease
+print("ready", flush=True)
+while True:
+    with lease(Path(sys.argv[1]), purpose="take one after another"), open(sys.argv[2], "a") as taken:
+        taken.write("x")
+        time.sleep(0.1)
+"""
+
+
 # Leases
 
 
@@ -76,6 +87,15 @@ def test_a_lease_is_exclusive_within_a_process_too(path: Path) -> None:
     with lease(path, purpose="hold it"):
         for read_only in (False, True):
             assert f"process {os.getpid()} since " in refusal(path, timeout_seconds=0.05, read_only=read_only)
+
+
+def test_who_takes_lease_after_lease_lets_others_in_between(path: Path) -> None:
+    taken = path.with_name("taken")
+    with child(TAKE_LEASE_AFTER_LEASE, path, taken):
+        for _ in range(10):
+            before = taken.stat().st_size if taken.exists() else 0
+            with lease(path, purpose="be let in"):
+                assert taken.stat().st_size - before <= 2
 
 
 def test_who_waits_gets_the_lease_when_it_is_released(path: Path) -> None:

@@ -30,6 +30,8 @@ NEW_FILE_STORAGE_VERSION = "v1.2.0"
 DEFAULT_TIMEOUT_SECONDS = 60.0
 # As a rule a lease is given back within a second; who waits looks again soon, so that captures can be queried soon.
 LONGEST_PAUSE_SECONDS = 0.1
+# Who is next looks often: there is only one.
+NEXT_PAUSE_SECONDS = 0.01
 # What the database of a lease is called in SQL that names one. DuckDB keeps views and macros without that name.
 _ALIAS = "gex_data"
 _CONFIG: dict[str, Any] = {"autoinstall_known_extensions": "false"}
@@ -81,7 +83,8 @@ def lease(
     Args:
         database: the DuckDB file; created when it does not exist, unless `read_only`.
         purpose: what the lease is for; others who wait are told.
-        timeout_seconds: how long to wait, with jittered exponential backoff from 10 ms to 100 ms.
+        timeout_seconds: how long to wait. Who waits longest as a rule comes next; the others look again with jittered
+            exponential backoff from 10 ms to 100 ms.
         read_only: open the file so that nothing can be written.
 
     Raises:
@@ -117,15 +120,17 @@ def _held(database: Path, purpose: str, timeout_seconds: float, open_file: Calla
     except OSError as error:
         raise PermanentError(f"the folder {database.parent} cannot be made: {error.strerror}") from error
     lock = FileLock(f"{database}.lock")
+    # Whoever has this is the next one, so that nobody who takes lease after lease keeps the others waiting.
+    turn = FileLock(f"{database}.turn.lock")
     holder = database.with_name(f"{database.name}.holder")
-    waiting = Retrying(
-        stop=stop_after_delay(timeout_seconds),
-        wait=wait_random_exponential(multiplier=0.01, max=LONGEST_PAUSE_SECONDS),
-        retry=retry_if_exception_type(_BusyError),
-    )
     began = time.monotonic()
     try:
-        opened = waiting(_open, database, lock, holder, open_file)
+        _waiting(timeout_seconds, LONGEST_PAUSE_SECONDS)(_lock, turn, database, holder)
+        try:
+            left_seconds = max(0.0, began + timeout_seconds - time.monotonic())
+            opened = _waiting(left_seconds, NEXT_PAUSE_SECONDS)(_open, database, lock, holder, open_file)
+        finally:
+            turn.release()
     except RetryError as error:
         note_wait(time.monotonic() - began, timed_out=True)
         cause = error.last_attempt.exception()
@@ -141,12 +146,24 @@ def _held(database: Path, purpose: str, timeout_seconds: float, open_file: Calla
         lock.release()
 
 
-def _open(database: Path, lock: FileLock, holder: Path, open_file: Callable[[], Opened]) -> Opened:
+def _waiting(timeout_seconds: float, longest_pause_seconds: float) -> Retrying:
+    return Retrying(
+        stop=stop_after_delay(timeout_seconds),
+        wait=wait_random_exponential(multiplier=0.01, max=longest_pause_seconds),
+        retry=retry_if_exception_type(_BusyError),
+    )
+
+
+def _lock(lock: FileLock, database: Path, holder: Path) -> None:
     try:
         with disk_errors(Path(lock.lock_file)):
             lock.acquire(timeout=0)
     except Timeout as error:
         raise _BusyError(f"{database.name} is held by {_read_holder(holder)}") from error
+
+
+def _open(database: Path, lock: FileLock, holder: Path, open_file: Callable[[], Opened]) -> Opened:
+    _lock(lock, database, holder)
     try:
         return open_file()
     except BaseException:
