@@ -1,10 +1,10 @@
-"""Who goes first on a busy machine: captures and readers before imports, which can wait."""
+"""Who goes first on a busy machine: captures and readers, then loading, then imports, which can wait."""
 
 import os
 
-_NICENESS = 10
+LOADING, IMPORTING = 5, 10
 
 
-def give_way() -> None:
+def give_way(niceness: int) -> None:
     """Let this process, and those that it starts, use what others leave of the processors."""
-    os.nice(_NICENESS)
+    os.nice(niceness)

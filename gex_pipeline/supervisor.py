@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from gex_pipeline.dagster_home import prepare_dagster_home
 from gex_pipeline.errors import PermanentError
 from gex_pipeline.logs import configure_logging, rotate
-from gex_pipeline.priority import give_way
+from gex_pipeline.priority import IMPORTING, give_way
 from gex_pipeline.settings import Settings, SettingsError, environment_for_children, require_writable
 
 POLL_SECONDS = 0.2
@@ -76,7 +76,7 @@ class Child:
     def _begin(self) -> None:
         _end_with_parent()
         if self.can_wait:
-            give_way()
+            give_way(IMPORTING)
 
     @property
     def is_running(self) -> bool:

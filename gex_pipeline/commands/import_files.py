@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gex_pipeline.commands.options import DataDir
-from gex_pipeline.priority import give_way
+from gex_pipeline.priority import IMPORTING, give_way
 from gex_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def import_paths(
     from gex_pipeline.history.reporting import IMPORT, add_feeds, finished_files, recorded_run, report_day
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    give_way()
+    give_way(IMPORTING)
     settings = load_settings(data_dir=data_dir)
     candidates, nameless = find_candidates(paths, _given(ticker, endpoint, date))
     counts: Counter[str] = Counter()

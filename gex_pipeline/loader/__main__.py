@@ -15,6 +15,7 @@ from gex_pipeline.errors import GexError
 from gex_pipeline.loader.loading import Loader
 from gex_pipeline.loader.status import LoaderStatus, read_status, write_status
 from gex_pipeline.logs import configure_logging
+from gex_pipeline.priority import LOADING, give_way
 from gex_pipeline.settings import Settings, SettingsError, load_settings, require_writable
 from gex_pipeline.stop_signal import StopSignal
 from gex_pipeline.storage.lease_waits import WAITS
@@ -47,6 +48,7 @@ def main() -> int:
     except SettingsError as error:
         sys.stderr.write(f"loader: {error}\n")
         return 2
+    give_way(LOADING)
     configure_logging(settings, "loader")
     stop = StopSignal(watch_input=flags.exit_with_stdin)
     lock = FileLock(settings.journal_dir / ".loader.lock")
