@@ -4,6 +4,7 @@ from __future__ import annotations  # evaluated, they would keep DuckDB types al
 
 import atexit
 import os
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,10 @@ from gex_pipeline_tests.page.browser import chromium
 from gex_pipeline_tests.postgres import postgres_programs
 from gex_pipeline_tests.processes import GatewayProcess, running_gateway
 from gex_pipeline_tests.small_disk import own_mounts
+
+# Some images tell Python to keep nothing of what it compiles: each process that a test starts would do it all again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # DuckDB's binding prints a report of leaks when an interpreter is torn down while its types are still

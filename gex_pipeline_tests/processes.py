@@ -120,7 +120,7 @@ def gex(*arguments: str, data_dir: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "gex_pipeline.cli", *arguments]
     environment = clean_environment(GEX_DATA_DIR=str(data_dir))
     return subprocess.run(
-        command, env=environment, cwd=data_dir.parent, capture_output=True, text=True, timeout=120, check=False
+        command, env=environment, cwd=data_dir.parent, capture_output=True, text=True, timeout=300, check=False
     )
 
 

@@ -207,7 +207,8 @@ def test_a_second_gateway_on_the_same_journal_refuses_to_start(gateway: GatewayP
 
 
 def test_a_second_loader_gives_up_and_the_first_goes_on(gateway: GatewayProcess) -> None:
-    command = [sys.executable, "-m", "gex_pipeline.loader", "--data-dir", str(gateway.data_dir)]
+    impatient = "import sys; from gex_pipeline.loader import __main__ as loader; loader.TAKEOVER_SECONDS = 1"
+    command = [sys.executable, "-c", f"{impatient}; sys.exit(loader.main())", "--data-dir", str(gateway.data_dir)]
     second = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=60, check=False)
     assert second.returncode == 1
     assert "another loader is at work in" in second.stderr

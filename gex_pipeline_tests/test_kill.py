@@ -20,7 +20,7 @@ import requests
 from gex_pipeline.loader.status import read_status
 from gex_pipeline_tests.processes import GatewayProcess, running_gateway
 
-KILLS = int(os.environ.get("KILLS", "30"))
+KILLS = int(os.environ.get("KILLS", "15"))
 CLIENTS = 6
 CLIENT_PAUSE_SECONDS = 0.01
 DRAIN_SECONDS = 60.0
@@ -98,7 +98,7 @@ def kill_at_random(gateway: GatewayProcess, dice: random.Random) -> Counter[str]
     """Kill the gateway, which is then started again, or a loader of it; at moments that nobody chose."""
     killed: Counter[str] = Counter()
     while killed.total() < KILLS:
-        time.sleep(dice.uniform(0.1, 2.0))
+        time.sleep(dice.uniform(0.1, 1.2))
         if dice.random() < 0.5:
             gateway.kill()
             gateway.start()

@@ -288,11 +288,9 @@ def test_the_lines_of_an_older_version_are_shown(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_a_database_that_stays_busy_is_said_to_be(tmp_path: Path) -> None:
-    data_dir = tmp_path / "data"
-    write_lines(data_dir)
+def test_a_database_that_stays_busy_is_said_to_be(gateway: GatewayProcess) -> None:
     hold = "import duckdb; held = duckdb.connect(sys.argv[1]); print('ready', flush=True); time.sleep(60)"
-    with running_gateway(data_dir) as gateway, child(hold, data_dir / "gex_data.db"):
+    with child(hold, gateway.data_dir / "gex_data.db"):
         answer = ask(gateway)
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "2"

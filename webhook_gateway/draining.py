@@ -7,6 +7,7 @@ from collections.abc import Callable
 import uvicorn
 
 DRAIN_SECONDS = 1.0
+LOOK_SECONDS = 0.02
 
 
 class DrainingServer(uvicorn.Server):
@@ -27,5 +28,9 @@ class DrainingServer(uvicorn.Server):
         state.default_headers = [*state.default_headers, (b"connection", b"close")]
         if self._end_streams is not None:
             self._end_streams()
-        await asyncio.sleep(DRAIN_SECONDS)
+        # One that was accepted a moment ago is counted by the time of the first look.
+        for _ in range(round(DRAIN_SECONDS / LOOK_SECONDS)):
+            await asyncio.sleep(LOOK_SECONDS)
+            if not state.connections:
+                break
         await super().shutdown(sockets)

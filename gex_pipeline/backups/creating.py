@@ -15,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 
-from gex_pipeline.backups.contents import TableContent, count_rows, opened, read_contents
+from gex_pipeline.backups.contents import TableContent, count_rows, has_rows, opened, read_contents
 from gex_pipeline.backups.copying import MAKE_ROOM, Copied, clone_or_copy, read_back
 from gex_pipeline.backups.folder import (
     Backup,
@@ -213,4 +213,4 @@ def _has_rows(database: Path, reason: str, lease_timeout_seconds: float) -> bool
         return False
     purpose = f"see whether it needs a backup {reason}"
     with lease(database, purpose=purpose, timeout_seconds=lease_timeout_seconds, read_only=True) as connection:
-        return any(count_rows(connection).values())
+        return has_rows(connection)

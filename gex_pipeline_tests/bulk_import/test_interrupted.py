@@ -68,7 +68,7 @@ class Running:
 
     def end(self) -> Told:
         """Wait for the end, of all its processes too."""
-        output, errors = self.process.communicate(timeout=60)
+        output, errors = self.process.communicate(timeout=300)
         wait_until(lambda: not self.workers(), 10)
         # Python says what a process that was killed had no chance to put away.
         if self.process.returncode != -signal.SIGKILL:
