@@ -1,9 +1,10 @@
-"""What files say of the days, without the database: published Parquet, history files, reports of conflicts."""
+"""What files say of the days, without the database: Parquet, history files or that there is none, conflicts."""
 
 import datetime as dt
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,10 +19,15 @@ from gex_pipeline.trading_days import is_trading_day
 
 @dataclass(frozen=True)
 class OnDisk:
-    """Which partitions have files, by their names; reports of conflicts are counted."""
+    """Which partitions have files, by their names; reports of conflicts are counted.
+
+    Attributes:
+        absences: those of which GexBot said that it has no file.
+    """
 
     published: frozenset[Partition]
     sources: frozenset[Partition]
+    absences: frozenset[Partition]
     conflicts: Counter[Partition]
 
 
@@ -29,14 +35,15 @@ def list_files(settings: Settings) -> OnDisk:
     """Look for the files of all partitions."""
     return OnDisk(
         frozenset(_partitions(settings.parquet_path / "gexbot", "*.parquet")),
-        frozenset(_partitions(settings.source_dir, "*_history.json*")),
+        frozenset(_partitions(settings.source_dir, "*_history.json", "*_history.json.gz")),
+        frozenset(_partitions(settings.source_dir, "*_history.absent")),
         Counter(_partitions(settings.conflicts_dir / "gexbot", "*.parquet")),
     )
 
 
-def _partitions(root: Path, pattern: str) -> Iterator[Partition]:
+def _partitions(root: Path, *patterns: str) -> Iterator[Partition]:
     """Yield the partition of each file `<ticker>/<endpoint>/<YYYYMMDD>...` below a folder."""
-    for path in root.glob(f"*/*/[0-9]{pattern}"):
+    for path in chain.from_iterable(root.glob(f"*/*/[0-9]{pattern}") for pattern in patterns):
         ticker, endpoint = path.parent.parent.name, path.parent.name
         try:
             date = dt.datetime.strptime(path.name[:8], "%Y%m%d").date()  # noqa: DTZ007 - a day has no zone
