@@ -1,9 +1,10 @@
-"""What goes by itself: old runs, and staged files of days that are done."""
+"""What goes by itself: old runs, staged files of days that are done, and old reports."""
 
 import datetime as dt
 
 import dagster as dg
 
+from gex_pipeline.audit.report import delete_old_reports
 from gex_pipeline.history.reporting import finished_files
 from gex_pipeline.settings import Settings
 from gex_pipeline.upkeep.old_runs import delete_run, old_runs
@@ -32,11 +33,21 @@ def delete_staged_files(context: dg.OpExecutionContext, settings: dg.ResourcePar
     context.add_output_metadata({"days": len(deleted)})
 
 
-@dg.job(executor_def=dg.in_process_executor, description="Delete old runs, and staged files of days that are done.")
+@dg.op
+def delete_reports(context: dg.OpExecutionContext, settings: dg.ResourceParam[Settings]) -> None:
+    """Delete the reports of audits but the last ones."""
+    context.add_output_metadata({"reports": delete_old_reports(settings)})
+
+
+@dg.job(
+    executor_def=dg.in_process_executor,
+    description="Delete old runs, staged files of days that are done, and old reports.",
+)
 def upkeep() -> None:
-    """Run both steps; neither needs the other."""
+    """Run the steps; none needs another."""
     delete_old_runs()
     delete_staged_files()
+    delete_reports()
 
 
 nightly_upkeep = dg.ScheduleDefinition(
