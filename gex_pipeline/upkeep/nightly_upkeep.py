@@ -7,6 +7,7 @@ import dagster as dg
 from gex_pipeline.audit.report import delete_old_reports
 from gex_pipeline.history.reporting import finished_files
 from gex_pipeline.settings import Settings
+from gex_pipeline.trading_days import NEW_YORK
 from gex_pipeline.upkeep.old_runs import delete_run, old_runs
 from gex_pipeline.upkeep.staged_files import delete_staged
 
@@ -54,7 +55,7 @@ nightly_upkeep = dg.ScheduleDefinition(
     name="nightly_upkeep",
     job=upkeep,
     cron_schedule="30 21 * * *",
-    execution_timezone="America/New_York",
+    execution_timezone=NEW_YORK.key,
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="After the nightly backup.",
 )
