@@ -46,6 +46,33 @@ class Feed:
         return cls(normalise_ticker(ticker), normalise_endpoint(endpoint))
 
 
+@dataclass(frozen=True)
+class WantedFeed:
+    """A feed that is to be there, day for day.
+
+    Attributes:
+        first: its first trading day; None: whatever is the first that is known of it.
+    """
+
+    feed: Feed
+    first: dt.date | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "WantedFeed":
+        """Read `TICKER:endpoint` or `TICKER:endpoint@YYYY-MM-DD`.
+
+        Raises:
+            RecordError: the feed is none, or the day.
+        """
+        key, at, first = text.partition("@")
+        feed = Feed.parse(key.strip())
+        return cls(feed, parse_day(f"first day of {feed.key}", first.strip()) if at else None)
+
+    def wants(self, date: dt.date) -> bool:
+        """Tell whether a trading day is to be there."""
+        return self.first is None or date >= self.first
+
+
 def is_feed(ticker: object, endpoint: object) -> bool:
     """Tell whether a user's own rows have names that a feed can have."""
     try:

@@ -3,14 +3,24 @@
 import ipaddress
 import os
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gex_pipeline.errors import PermanentError, RecordError
-from gex_pipeline.feeds import Feed
+from gex_pipeline.feeds import Feed, WantedFeed
+from gex_pipeline.trading_days import FIRST_DAY
 
 POSTGRES_URL = "GEX_DAGSTER_POSTGRES_URL"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -76,7 +86,7 @@ class Settings(BaseSettings):
         ("hist.gex.bot", "hist.gexbot.com", "nfagexbotresearch.blob.core.windows.net"),
         validation_alias=_names("GEX_HISTORY_HOSTS"),
     )
-    feeds: Annotated[tuple[Feed, ...], NoDecode] = Field((), validation_alias=_names("GEX_FEEDS"))
+    feeds: Annotated[tuple[WantedFeed, ...], NoDecode] = Field((), validation_alias=_names("GEX_FEEDS"))
     poll_feeds: Annotated[tuple[Feed, ...], NoDecode] = Field((), validation_alias=_names("GEX_POLL_FEEDS"))
     gexbot_api_key: SecretStr | None = Field(None, validation_alias=_names("GEXBOT_API_KEY"))
     gexbot_api_url: str = Field("https://api.gex.bot/v2", validation_alias=_names("GEXBOT_API_URL"))
@@ -119,13 +129,25 @@ class Settings(BaseSettings):
 
     @field_validator("feeds", "poll_feeds", mode="before")
     @classmethod
-    def _read_feeds(cls, value: object) -> object:
+    def _read_feeds(cls, value: object, info: ValidationInfo) -> object:
         if not isinstance(value, str):
             return value
+        read = WantedFeed.parse if info.field_name == "feeds" else Feed.parse
         try:
-            return tuple(dict.fromkeys(Feed.parse(part.strip()) for part in value.split(",") if part.strip()))
+            return tuple(dict.fromkeys(read(part.strip()) for part in value.split(",") if part.strip()))
         except RecordError as error:
             raise ValueError(str(error)) from error
+
+    @field_validator("feeds")
+    @classmethod
+    def _check_first_days(cls, feeds: tuple[WantedFeed, ...]) -> tuple[WantedFeed, ...]:
+        for each in feeds:
+            if each.first is not None and each.first < FIRST_DAY:
+                raise ValueError(f"the first day of {each.feed.key} is {each.first}, and days begin with {FIRST_DAY}")
+        twice = [feed.key for feed, count in Counter(each.feed for each in feeds).items() if count > 1]
+        if twice:
+            raise ValueError(f"{', '.join(twice)} has more than one first day")
+        return feeds
 
     @field_validator("rate_limit_gex", "rate_limit_history", "rate_limit_webhook")
     @classmethod

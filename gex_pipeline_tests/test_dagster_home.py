@@ -1,6 +1,6 @@
 """Dagster's own folder and the storage that its `dagster.yaml` names."""
 
-import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,7 +48,7 @@ def test_the_address_that_the_file_asks_for_must_be_set(tmp_path: Path) -> None:
 
 
 def test_without_the_package_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "dagster_postgres", None)  # Python's own way to say that there is none
     with pytest.raises(SettingsError, match=r"pip install 'gex-pipeline\[postgres\]'"):
         prepare_dagster_home(settings_in(tmp_path, dagster_postgres_url=URL))
 

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.definitions import defs
 from gex_pipeline.demo.gexbot_standin import GexBotStandIn
-from gex_pipeline.feeds import Feed
+from gex_pipeline.feeds import Feed, WantedFeed
 from gex_pipeline.history import gexbot_api
 from gex_pipeline.history.fetch_plan import STEP, missing_days
 from gex_pipeline.history.fetching import FETCH_TAG, absences, failed_fetches
@@ -197,8 +197,8 @@ def test_a_day_that_gexbot_does_not_have_is_noted_with_the_asset_and_not_asked_f
     tick: Tick,
 ) -> None:
     now = dt.datetime.now(NEW_YORK)
-    missing = missing_days([ZERO], [], int(now.timestamp() * 1000))
-    one_feed = settings.model_copy(update={"feeds": (ZERO,)})
+    missing = missing_days([WantedFeed(ZERO)], [], int(now.timestamp() * 1000))
+    one_feed = settings.model_copy(update={"feeds": (WantedFeed(ZERO),)})
     publish(gexbot, *missing[1:])
     wanted, _ = tick(now, one_feed)
     assert missing[0].key not in wanted
@@ -245,7 +245,7 @@ def test_days_about_to_be_lost_are_shown_and_told_once_a_day(
     settings: Settings, instance: dg.DagsterInstance
 ) -> None:
     alone = load_settings(data_dir=settings.data_dir, feeds="SPX:gex_zero")
-    oldest = missing_days([ZERO], [], epoch_ms())[0]
+    oldest = missing_days([WantedFeed(ZERO)], [], epoch_ms())[0]
     said, _, cursor = warn(alone, instance)
     assert cursor is None
     assert said.startswith("GexBot will delete these days, which are not imported. Backfill them:\n")

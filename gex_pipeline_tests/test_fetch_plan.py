@@ -4,12 +4,13 @@ import datetime as dt
 
 import pytest
 
-from gex_pipeline.feeds import Feed
+from gex_pipeline.feeds import Feed, WantedFeed
 from gex_pipeline.history.fetch_plan import STEP, Tries, expiring_days, missing_days, plan_fetches
 from gex_pipeline.history.paths import Partition
 from gex_pipeline_tests.live_days import at
 
 ZERO, FULL = Feed("SPX", "gex_zero"), Feed("NQ_NDX", "gex_full")
+ONE, BOTH = [WantedFeed(ZERO)], [WantedFeed(ZERO), WantedFeed(FULL)]
 EVENING = "2025-11-19 21:45:00"
 
 
@@ -45,35 +46,44 @@ def planned(
     ],
 )
 def test_a_day_is_missing_a_quarter_of_an_hour_after_its_own_close(now: str, last: str) -> None:
-    assert missing_days([ZERO], [], moment(now))[-1].key == f"{last}|SPX:gex_zero"
+    assert missing_days(ONE, [], moment(now))[-1].key == f"{last}|SPX:gex_zero"
 
 
 @pytest.mark.parametrize(
     ("now", "first"), [("2026-02-12 23:59:59", "2025-11-14"), ("2026-02-13 00:00:00", "2025-11-17")]
 )
 def test_what_gexbot_no_longer_keeps_is_not_missing(now: str, first: str) -> None:
-    assert missing_days([ZERO], [], moment(now))[0].key == f"{first}|SPX:gex_zero"
+    assert missing_days(ONE, [], moment(now))[0].key == f"{first}|SPX:gex_zero"
 
 
 def test_what_was_imported_is_not_missing_and_other_feeds_of_the_day_are() -> None:
-    everything = missing_days([ZERO, FULL], [], moment(EVENING))
+    everything = missing_days(BOTH, [], moment(EVENING))
     assert keys(everything[-4:]) == [
         "2025-11-18|NQ_NDX:gex_full",
         "2025-11-18|SPX:gex_zero",
         "2025-11-19|NQ_NDX:gex_full",
         "2025-11-19|SPX:gex_zero",
     ]
-    assert missing_days([ZERO, FULL], [everything[-3]], moment(EVENING)) == everything[:-3] + everything[-2:]
+    assert missing_days(BOTH, [everything[-3]], moment(EVENING)) == everything[:-3] + everything[-2:]
     assert missing_days([], [], moment(EVENING)) == []
 
 
+def test_days_before_a_feed_s_first_are_not_missing() -> None:
+    feeds = [WantedFeed(ZERO, dt.date(2025, 11, 18)), WantedFeed(FULL, dt.date(2025, 11, 19))]
+    assert keys(missing_days(feeds, [], moment(EVENING))) == [
+        "2025-11-18|SPX:gex_zero",
+        "2025-11-19|NQ_NDX:gex_full",
+        "2025-11-19|SPX:gex_zero",
+    ]
+
+
 def test_the_last_session_comes_first_and_then_what_expires_next_a_few_at_a_time() -> None:
-    missing = missing_days([ZERO, FULL], [], moment(EVENING))
+    missing = missing_days(BOTH, [], moment(EVENING))
     assert planned(missing) == missing[-2:] + missing[: STEP - 2]
 
 
 def test_what_is_under_way_is_left_alone_and_takes_its_share_of_the_step() -> None:
-    missing = missing_days([ZERO], [], moment(EVENING))
+    missing = missing_days(ONE, [], moment(EVENING))
     assert planned(missing, under_way=missing[-1:]) == missing[: STEP - 1]
     assert planned(missing, under_way=missing[5 : 5 + STEP]) == []
     assert planned(missing, under_way=missing[5 : 10 + STEP]) == []

@@ -1,5 +1,6 @@
 """Settings: every variable under every name, what wins over what, and the one line a wrong value ends in."""
 
+import datetime as dt
 import os
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from gex_pipeline.errors import PermanentError
-from gex_pipeline.feeds import Feed
+from gex_pipeline.feeds import Feed, WantedFeed
 from gex_pipeline.settings import (
     Settings,
     SettingsError,
@@ -19,6 +20,8 @@ from gex_pipeline.settings import (
 )
 
 SECRET = "s3cr3t-T0ken"  # noqa: S105 - a made-up one, to find where it must not appear
+
+FEEDS = (WantedFeed(Feed("NQ_NDX", "gex_zero")), WantedFeed(Feed("SPX", "gex_full"), dt.date(2023, 1, 3)))
 
 # Setting, its names with the preferred one first, a text, and the value that text stands for.
 VARIABLES: list[tuple[str, tuple[str, ...], str, object]] = [
@@ -42,7 +45,7 @@ VARIABLES: list[tuple[str, tuple[str, ...], str, object]] = [
     ("log_dir", ("GEX_LOG_DIR",), "logs", Path("logs")),
     ("log_file", ("GEX_LOG_FILE", "LOG_FILE"), "gex.log", Path("gex.log")),
     ("history_hosts", ("GEX_HISTORY_HOSTS",), "Gex.Bot, a.b:80,[::1]:1", ("gex.bot", "a.b:80", "[::1]:1")),
-    ("feeds", ("GEX_FEEDS",), "NQ_NDX:zero, spx:gex_full", (Feed("NQ_NDX", "gex_zero"), Feed("SPX", "gex_full"))),
+    ("feeds", ("GEX_FEEDS",), "NQ_NDX:zero, spx:gex_full@2023-01-03", FEEDS),
     ("gexbot_api_key", ("GEXBOT_API_KEY",), SECRET, SecretStr(SECRET)),
     ("gexbot_api_url", ("GEXBOT_API_URL",), "http://127.0.0.1:1/v2", "http://127.0.0.1:1/v2"),
     ("gexbot_auth_scheme", ("GEXBOT_AUTH_SCHEME",), "Basic", "Basic"),
@@ -196,6 +199,18 @@ def test_a_flag_that_was_not_given_changes_nothing(monkeypatch: pytest.MonkeyPat
 def test_a_wrong_value_ends_in_one_line_that_names_it(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, text)
     assert the_error().startswith(f"{name}={text}: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("SPX:gex_zero@soon", "first day of SPX:gex_zero: got soon, expected a day such as 2025-11-14"),
+        ("SPX:gex_zero@2021-12-31", "the first day of SPX:gex_zero is 2021-12-31, and days begin with 2022-01-03"),
+        ("SPX:gex_zero, SPX:zero@2023-01-03", "SPX:gex_zero has more than one first day"),
+    ],
+)
+def test_a_wrong_first_day_of_a_feed_says_what_is_wrong_with_it(text: str, told: str) -> None:
+    assert the_error(feeds=text) == f"GEX_FEEDS={text}: {told}"
 
 
 @pytest.mark.parametrize("text", ["https://hist.gex.bot/?sig=SECRET", "hist.gex.bot,*", "user@hist.gex.bot"])

@@ -217,7 +217,16 @@ _DAY = {
         "feed": {"type": "string", "examples": ["NQ_NDX:gex_zero"]},
         "date": {"type": "string", "format": "date"},
         "state": {
-            "enum": ["complete", "partial", "missing", "conflicting", "never_exported", "about_to_expire"],
+            "enum": [
+                "complete",
+                "partial",
+                "missing",
+                "conflicting",
+                "never_exported",
+                "about_to_expire",
+                "expired",
+                "never_published",
+            ],
         },
         "snapshots": {"type": "integer", "description": "in the database or, where that is locked, in Parquet"},
         "parquet_snapshots": {"type": "integer"},

@@ -5,6 +5,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from gex_pipeline.audit.figures import DayFigures, StoredDay
@@ -12,7 +13,7 @@ from gex_pipeline.audit.on_disk import list_files, read_footers
 from gex_pipeline.audit.states import State, decide, per_hour, usual_rate
 from gex_pipeline.audit.stored import InDatabase, read_database
 from gex_pipeline.errors import GexError
-from gex_pipeline.feeds import Feed
+from gex_pipeline.feeds import Feed, WantedFeed
 from gex_pipeline.history.export_plan import SETTLED_AFTER_MS
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.history.session_verdicts import DAYS_COMPARED
@@ -72,7 +73,7 @@ def find_coverage(
     *,
     lease_timeout_seconds: float = LEASE_TIMEOUT_SECONDS,
 ) -> Coverage:
-    """Return the state of each trading day, from the first one that a feed is known of.
+    """Return the state of each trading day, from the first one of a feed: of GEX_FEEDS, or that is known of it.
 
     Args:
         settings: where everything is.
@@ -98,12 +99,13 @@ def find_coverage(
             read_footers(settings, partition) if partition in files.published else None,
             database.imported.get(partition),
             partition in files.sources,
+            partition in files.absences,
             files.conflicts[partition],
         )
 
     note = f"; from files alone, because {problem}" if problem else ""
     days: list[DayCoverage] = []
-    for feed, dates in _days_of_feeds(known, feeds, end).items():
+    for feed, dates in _days_of_feeds(known, settings.feeds, feeds, end).items():
         # Days before the first one are only looked at for what is usual.
         start = bisect_left(dates, first or dt.date.min)
         rates: list[float] = []
@@ -116,12 +118,23 @@ def find_coverage(
     return Coverage(days, problem)
 
 
-def _days_of_feeds(known: Iterable[Partition], feeds: Collection[Feed], end: dt.date) -> dict[Feed, list[dt.date]]:
-    """Return the trading days of each feed from the first that is known of it, feeds in their order."""
-    first_days: defaultdict[Feed, dt.date] = defaultdict(lambda: dt.date.max)
+def _days_of_feeds(
+    known: Collection[Partition], wanted: Iterable[WantedFeed], feeds: Collection[Feed], end: dt.date
+) -> dict[Feed, list[dt.date]]:
+    """Return the trading days of each feed, feeds in their order.
+
+    They begin with the feed's first day, or else with the first that is known of it. Of the days before, those are
+    there of which something is known.
+    """
+    known_days: defaultdict[Feed, set[dt.date]] = defaultdict(set)
     for partition in known:
         if FIRST_DAY <= partition.date <= end:
-            first_days[partition.feed] = min(first_days[partition.feed], partition.date)
-    chosen = sorted(feed for feed in first_days if not feeds or feed in feeds)
-    sessions = trading_days(min(first_days.values()), end) if first_days else []
-    return {feed: [date for date in sessions if date >= first_days[feed]] for feed in chosen}
+            known_days[partition.feed].add(partition.date)
+    first_days = {feed: min(dates) for feed, dates in known_days.items()}
+    first_days |= {each.feed: each.first for each in wanted if each.first is not None}
+    sessions = trading_days(min([*first_days.values(), *chain(*known_days.values())]), end) if first_days else []
+    return {
+        feed: [date for date in sessions if date >= first_days[feed] or date in known_days[feed]]
+        for feed in sorted(first_days)
+        if not feeds or feed in feeds
+    }

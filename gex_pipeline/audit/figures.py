@@ -74,6 +74,7 @@ class DayFigures:
         published: None when no Parquet file is there.
         imported: None when no history file was tried, or the database could not be looked into.
         has_file: whether its history file is in `data/source/`.
+        is_absent: GexBot said that it has no such day.
         conflict_reports: reports of what history files say otherwise, replaced since or not.
     """
 
@@ -82,6 +83,7 @@ class DayFigures:
     published: PublishedDay | None = None
     imported: ImportedDay | None = None
     has_file: bool = False
+    is_absent: bool = False
     conflict_reports: int = 0
 
     @property

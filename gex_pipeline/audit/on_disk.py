@@ -1,4 +1,4 @@
-"""What files say of the days, without the database: published Parquet, history files, reports of conflicts."""
+"""What files say of the days, without the database: Parquet, history files or that there is none, conflicts."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -16,10 +16,15 @@ from gex_pipeline.trading_days import is_trading_day
 
 @dataclass(frozen=True)
 class OnDisk:
-    """Which partitions have files, by their names; reports of conflicts are counted."""
+    """Which partitions have files, by their names; reports of conflicts are counted.
+
+    Attributes:
+        absences: those of which GexBot said that it has no file.
+    """
 
     published: frozenset[Partition]
     sources: frozenset[Partition]
+    absences: frozenset[Partition]
     conflicts: Counter[Partition]
 
 
@@ -27,13 +32,15 @@ def list_files(settings: Settings) -> OnDisk:
     """Look for the files of all partitions."""
     return OnDisk(
         frozenset(_trading_days(settings.parquet_path / "gexbot", "*.parquet")),
-        frozenset(_trading_days(settings.source_dir, "*_history.json*")),
+        frozenset(_trading_days(settings.source_dir, "*_history.json", "*_history.json.gz")),
+        frozenset(_trading_days(settings.source_dir, "*_history.absent")),
         Counter(_trading_days(settings.conflicts_dir / "gexbot", "*.parquet")),
     )
 
 
-def _trading_days(root: Path, pattern: str) -> Iterator[Partition]:
-    return (each for each in partitions_below(root, pattern) if is_trading_day(each.date))
+def _trading_days(root: Path, *patterns: str) -> Iterator[Partition]:
+    found = (each for pattern in patterns for each in partitions_below(root, pattern))
+    return (each for each in found if is_trading_day(each.date))
 
 
 def read_footers(settings: Settings, partition: Partition) -> PublishedDay:

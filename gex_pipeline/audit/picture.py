@@ -16,6 +16,8 @@ COLOURS: dict[State, str] = {
     "conflicting": "#b455a8",
     "never_exported": "#3f8fd2",
     "about_to_expire": "#d9480f",
+    "expired": "#b58863",
+    "never_published": "#c5cad3",
 }
 LETTERS: dict[State, str] = {
     "complete": "",
@@ -24,6 +26,8 @@ LETTERS: dict[State, str] = {
     "conflicting": "c",
     "never_exported": "n",
     "about_to_expire": "!",
+    "expired": "x",
+    "never_published": "-",
 }
 # So many sessions fit into one line of the picture, about three months.
 DAYS_IN_LINE = 66
@@ -50,12 +54,12 @@ def draw(days: Sequence[DayCoverage]) -> str:
                     shapes += _cell(left + column * _STEP, y, state)
             y += _ROW
         y += 10
-    shapes += _legend(Counter(found.values()), y + 4)
-    width = max(left + _STEP * max(map(len, lines), default=0), 780)
+    legend, legend_width = _legend(Counter(found.values()), y + 4)
+    width = max(left + _STEP * max(map(len, lines), default=0), legend_width, 780)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{y + 24}" '
         f'viewBox="0 0 {width} {y + 24}" font-family="ui-monospace, Menlo, Consolas, monospace" font-size="12">'
-        f"{''.join(shapes)}</svg>"
+        f"{''.join(shapes + legend)}</svg>"
     )
 
 
@@ -70,14 +74,15 @@ def _months(line: Sequence[dt.date], left: int, y: int) -> list[str]:
     ]
 
 
-def _legend(counts: Counter[State], y: int) -> list[str]:
+def _legend(counts: Counter[State], y: int) -> tuple[list[str], int]:
+    """Return what the states that occur look like, and how wide that is."""
     shapes: list[str] = []
     x = 0
-    for state in STATES:
+    for state in (state for state in STATES if counts[state]):
         label = f"{state.replace('_', ' ')} {counts[state]:,}"
         shapes += [*_cell(x, y, state), _text(x + 18, y + 10, label)]
         x += 18 + int(len(label) * _LABEL_CHARACTER) + 16
-    return shapes
+    return shapes, x
 
 
 def _cell(x: int, y: int, state: State) -> list[str]:

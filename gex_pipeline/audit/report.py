@@ -1,6 +1,7 @@
 """What an audit found, written down: Markdown for people, Parquet for queries."""
 
 import datetime as dt
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from gex_pipeline.history.verdicts import markdown
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.files import publish, write_whole
 
+# About two years of weekly audits.
+KEPT_REPORTS = 100
 REPORT_SCHEMA = pa.schema(
     [
         ("feed", pa.string()),
@@ -58,6 +61,17 @@ def write_report(settings: Settings, verified: Sequence[VerifiedDay], problem: s
         text += f"\n## Unusual\n\n{warned}\n"
     write_whole(path, text.encode())
     return path
+
+
+def delete_old_reports(settings: Settings) -> int:
+    """Delete all but the last KEPT_REPORTS reports, both files of each; return how many went."""
+    named = re.compile(r"audit-\d{8}T\d{6}Z\.(md|parquet)")
+    paths = [path for path in settings.reports_dir.glob("audit-*") if named.fullmatch(path.name)]
+    old = sorted({path.stem for path in paths})[:-KEPT_REPORTS]
+    for path in paths:
+        if path.stem in old:
+            path.unlink()
+    return len(old)
 
 
 def summary(verified: Sequence[VerifiedDay], problem: str) -> str:

@@ -10,7 +10,9 @@ from gex_pipeline.history.gexbot_api import first_kept_day
 from gex_pipeline.history.session_verdicts import DAYS_COMPARED, DAYS_NEEDED, EDGE_MS, FEWEST, gap_limit_ms
 from gex_pipeline.trading_days import new_york_time, session_bounds_ms
 
-State = Literal["complete", "partial", "missing", "conflicting", "never_exported", "about_to_expire"]
+State = Literal[
+    "complete", "partial", "missing", "conflicting", "never_exported", "about_to_expire", "expired", "never_published"
+]
 STATES: tuple[State, ...] = get_args(State)
 
 
@@ -23,9 +25,8 @@ def decide(day: DayFigures, usual_per_hour: float | None, now_ms: int) -> tuple[
         now_ms: epoch milliseconds UTC.
     """
     if day.published is None and (day.stored is None or day.stored.snapshots == 0):
-        return ("about_to_expire" if is_expiring(day.partition.date, now_ms) else "missing"), _why_missing(
-            day, now_ms
-        )
+        state = _missing_state(day, now_ms)
+        return state, _why_missing(day, state, now_ms)
     lacks = list(_lacks(day, usual_per_hour))
     if conflicts := list(_conflicts(day)):
         return "conflicting", "; ".join((*conflicts, *lacks))
@@ -53,12 +54,24 @@ def usual_rate(rates_before: Sequence[float]) -> float | None:
     return median(recent) if len(recent) >= DAYS_NEEDED else None
 
 
-def _why_missing(day: DayFigures, now_ms: int) -> str:
+def _missing_state(day: DayFigures, now_ms: int) -> State:
+    if day.is_absent and not day.has_file:
+        return "never_published"
+    if day.partition.date < first_kept_day(now_ms) and not day.has_file:
+        return "expired"
+    return "about_to_expire" if is_expiring(day.partition.date, now_ms) else "missing"
+
+
+def _why_missing(day: DayFigures, state: State, now_ms: int) -> str:
     told = "nothing of this day is stored"
     if day.imported is not None and day.imported.outcome in {"refused", "failed"}:
         told = f"{told}; the last import was {day.imported.outcome}: {day.imported.errors}"
     elif day.has_file:
         told = f"{told}, its history file is in data/source"
+    if state == "never_published":
+        return f"{told}; GexBot has no such day"
+    if state == "expired":
+        return f"{told}; GexBot no longer keeps its file"
     return "; ".join((told, *_remedy(day, now_ms)))
 
 

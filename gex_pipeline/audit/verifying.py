@@ -50,8 +50,13 @@ class VerifiedDay:
 
     @property
     def is_well(self) -> bool:
-        """Whether no person needs to look; warnings alone make nobody."""
-        return self.day.state == "complete" and not self.failed and not self.differences and not self.error
+        """Whether no person needs to look; warnings alone make nobody, nor does a day that GexBot never had."""
+        return (
+            self.day.state in {"complete", "never_published"}
+            and not self.failed
+            and not self.differences
+            and not self.error
+        )
 
 
 def verify_days(settings: Settings, days: Sequence[DayCoverage], samples: int) -> Iterator[VerifiedDay]:

@@ -20,6 +20,7 @@ from gex_pipeline.bench.turns import BenchmarkError, free_port, say
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.dagster_home import dagster_instance
 from gex_pipeline.definitions import defs
+from gex_pipeline.feeds import WantedFeed
 from gex_pipeline.history.assets import GROUP
 from gex_pipeline.history.fetching import absences, failed_fetches, under_way
 from gex_pipeline.history.paths import Partition
@@ -68,7 +69,7 @@ class InstanceFigures(msgspec.Struct):
 def main() -> None:
     """Fill a fresh instance and measure it."""
     count = int(sys.argv[1])
-    settings = load_settings(data_dir=Path("data"), feeds=FEEDS[:2])
+    settings = load_settings(data_dir=Path("data"), feeds=tuple(map(WantedFeed, FEEDS[:2])))
     os.environ.pop("DAGSTER_HOME", None)
     with dagster_instance(settings) as instance:
         first = fill(settings, instance, count, epoch_ms())

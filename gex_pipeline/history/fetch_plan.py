@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Collection, Mapping, Sequence
 
-from gex_pipeline.feeds import Feed
+from gex_pipeline.feeds import WantedFeed
 from gex_pipeline.history.gexbot_api import KEPT_DAYS, first_kept_day
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.trading_days import new_york_time, sessions_before
@@ -17,17 +17,18 @@ WARNED_BEFORE_DAYS = 10
 Tries = Mapping[Partition, Sequence[dt.date]]
 
 
-def missing_days(feeds: Collection[Feed], imported: Collection[Partition], now_ms: int) -> list[Partition]:
+def missing_days(feeds: Collection[WantedFeed], imported: Collection[Partition], now_ms: int) -> list[Partition]:
     """Return what GexBot still keeps, or will publish this evening, and was not imported; the oldest first.
 
     Args:
-        feeds: the wanted ones.
+        feeds: the wanted ones; days before their first are not missing.
         imported: partitions with an import of a history file.
         now_ms: epoch milliseconds, UTC. A day counts a quarter of an hour after its close.
     """
     days = sessions_before(now_ms - ASKED_AFTER_MS, KEPT_DAYS)
     kept = [day for day in days if day >= first_kept_day(now_ms)]
-    wanted = (Partition(feed, day) for day in kept for feed in sorted(feeds))
+    by_name = sorted(feeds, key=lambda each: each.feed)
+    wanted = (Partition(each.feed, day) for day in kept for each in by_name if each.wants(day))
     return [each for each in wanted if each not in imported]
 
 

@@ -7,12 +7,14 @@ from typing import Literal
 
 import requests
 from filelock import FileLock
+from pydantic import SecretStr
 from urllib3.exceptions import HTTPError
 
 from gex_pipeline.errors import DownloadInterruptedError, SourceUnavailableError
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.outgoing import guarded_session, shown
 from gex_pipeline.settings import Settings
+from gex_pipeline.storage.files import write_whole
 from gex_pipeline.trading_days import day_bounds_ms, new_york_time, session_bounds_ms
 
 # GexBot allows one request per second; the margin is for requests that take different times to get there.
@@ -28,7 +30,7 @@ Reason = Literal[
 
 
 def ask_api(settings: Settings, partition: Partition, now_ms: int) -> str:
-    """Ask GexBot's history API for the signed URL of a partition's file.
+    """Ask GexBot's history API for the signed URL of a partition's file, and note a day that it does not have.
 
     Args:
         settings: the key, and where the API is.
@@ -48,10 +50,21 @@ def ask_api(settings: Settings, partition: Partition, now_ms: int) -> str:
             "announce a URL, or import a file you have",
             reason="expired",
         )
+    try:
+        url = _ask(settings, settings.gexbot_api_key, partition, now_ms)
+    except SourceUnavailableError as error:
+        if error.details.get("reason") == "no such day":
+            write_whole(partition.absence(settings), f"{dt.datetime.now(dt.UTC).isoformat()} {error}\n".encode())
+        raise
+    partition.absence(settings).unlink(missing_ok=True)
+    return url
+
+
+def _ask(settings: Settings, key: SecretStr, partition: Partition, now_ms: int) -> str:
     feed = partition.feed
     base = settings.gexbot_api_url.rstrip("/")
     url = f"{base}/hist/{feed.ticker}/classic/{feed.endpoint}/{partition.date.isoformat()}?noredirect"
-    headers = {"Authorization": f"{settings.gexbot_auth_scheme} {settings.gexbot_api_key.get_secret_value()}"}
+    headers = {"Authorization": f"{settings.gexbot_auth_scheme} {key.get_secret_value()}"}
     time.sleep(take_turn(settings.source_dir))
     try:
         with (

@@ -35,6 +35,10 @@ class Partition:
         name = f"{self.date:%Y%m%d}_{self.feed.ticker}_{self.feed.endpoint}_history"
         return settings.source_dir / self.feed.ticker / self.feed.endpoint / name
 
+    def absence(self, settings: Settings) -> Path:
+        """Where it is noted that GexBot has no file of the day."""
+        return self.source(settings).with_suffix(".absent")
+
     def staged(self, settings: Settings, table: Table) -> Path:
         """The parsed rows that wait for their checks."""
         return self._parquet(settings.staging_path, table)

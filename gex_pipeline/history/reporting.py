@@ -11,6 +11,9 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 from dagster._core.definitions.partitions.utils import get_tags_from_multi_partition_key
 from dagster._core.events import DagsterEvent, DagsterEventType, StepMaterializationData
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.event_log import SqlEventLogStorage
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
+from sqlalchemy import func, select, tuple_
 
 from gex_pipeline.history.bulk import Day, Judged
 from gex_pipeline.history.day import TABLES
@@ -67,15 +70,30 @@ def finished_files(settings: Settings, instance: dg.DagsterInstance) -> dict[str
 def _judged_well(instance: dg.DagsterInstance) -> set[str]:
     """Return the partitions whose last verdicts, of which a report's last events are some, are there and passed.
 
-    Warnings do not count: doing the steps again would not cure them.
+    Warnings do not count: doing the steps again would not cure them. Dagster's own question for this is one query a
+    check, each of which also looks for the last materialization of every partition.
     """
     checks = [check for check in (*STORED, *PUBLISHED) if not check.is_warning]
-    keys = [dg.AssetCheckKey(dg.AssetKey(check.asset), check.name) for check in checks]
-    passed: dict[dg.AssetCheckKey, set[str]] = {key: set() for key in keys}
-    for info in instance.event_log_storage.get_asset_check_partition_info(keys):
-        if info.partition_key and info.latest_execution_status is AssetCheckExecutionRecordStatus.SUCCEEDED:
-            passed[info.check_key].add(info.partition_key)
-    return set.intersection(*passed.values())
+    storage = instance.event_log_storage
+    if not isinstance(storage, SqlEventLogStorage):
+        raise TypeError(f"{type(storage).__name__} does not tell which checks passed")
+    column = AssetCheckExecutionsTable.c
+    names = [(dg.AssetKey(check.asset).to_string(), check.name) for check in checks]
+    last = (
+        select(func.max(column.id))
+        .where(
+            tuple_(column.asset_key, column.check_name).in_(names), column.evaluation_event_storage_id.is_not(None)
+        )
+        .group_by(column.asset_key, column.check_name, column.partition)
+    )
+    passed = (
+        select(column.partition)
+        .where(column.id.in_(last), column.execution_status == AssetCheckExecutionRecordStatus.SUCCEEDED.value)
+        .group_by(column.partition)
+        .having(func.count() == len(names))
+    )
+    with storage.index_connection() as connection:
+        return {key for key in connection.execute(passed).scalars() if key}
 
 
 @contextmanager

@@ -76,10 +76,10 @@ def history_queue_sensor(
     except GexError as error:
         return dg.SkipReason(f"the queue could not be read: {error}")
     known = set(context.instance.get_dynamic_partitions(FEEDS.name or ""))
-    wanted = {request.feed.key for request in plan.launch} | {
-        feed.key for feed in (*settings.feeds, *settings.poll_feeds)
-    }
-    new_feeds = sorted(wanted - known)
+    wanted = {request.feed for request in plan.launch}.union(
+        (each.feed for each in settings.feeds), settings.poll_feeds
+    )
+    new_feeds = sorted({feed.key for feed in wanted} - known)
     if not plan.launch and not new_feeds:
         return dg.SkipReason("no announced file is waiting")
     return dg.SensorResult(

@@ -7,6 +7,7 @@ import dagster as dg
 from gex_pipeline.backups.creating import create_backup
 from gex_pipeline.backups.folder import Progress
 from gex_pipeline.settings import Settings
+from gex_pipeline.trading_days import NEW_YORK
 
 PROGRESS_SECONDS = 5.0
 
@@ -42,7 +43,7 @@ nightly_backup = dg.ScheduleDefinition(
     name="nightly_backup",
     job=database_backup,
     cron_schedule="30 20 * * *",
-    execution_timezone="America/New_York",
+    execution_timezone=NEW_YORK.key,
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="After the session and its late messages.",
 )

@@ -1,13 +1,15 @@
-"""What goes by itself, old runs and staged files of days that are done, and what gets smaller: published files."""
+"""What goes by itself, old runs, staged files and reports, and what gets smaller: published files."""
 
 import datetime as dt
 
 import dagster as dg
 
+from gex_pipeline.audit.report import delete_old_reports
 from gex_pipeline.errors import PermanentError, TransientError
 from gex_pipeline.history.reporting import finished_files
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.files import sha256_of
+from gex_pipeline.trading_days import NEW_YORK
 from gex_pipeline.upkeep.old_runs import delete_run, old_runs
 from gex_pipeline.upkeep.packing import loose_files, pack
 from gex_pipeline.upkeep.staged_files import delete_staged
@@ -33,6 +35,12 @@ def delete_staged_files(context: dg.OpExecutionContext, settings: dg.ResourcePar
     for partition in deleted:
         context.log.info("the staged files of %s are deleted", partition.key)
     context.add_output_metadata({"days": len(deleted)})
+
+
+@dg.op
+def delete_reports(context: dg.OpExecutionContext, settings: dg.ResourceParam[Settings]) -> None:
+    """Delete the reports of audits but the last ones."""
+    context.add_output_metadata({"reports": delete_old_reports(settings)})
 
 
 @dg.op
@@ -63,12 +71,13 @@ def pack_published_files(context: dg.OpExecutionContext, settings: dg.ResourcePa
 
 @dg.job(
     executor_def=dg.in_process_executor,
-    description="Delete old runs and staged files of days that are done, and pack what was published.",
+    description="Delete old runs, staged files of days that are done and old reports, and pack what was published.",
 )
 def upkeep() -> None:
     """Run all steps; none needs another."""
     delete_old_runs()
     delete_staged_files()
+    delete_reports()
     pack_published_files()
 
 
@@ -76,7 +85,7 @@ nightly_upkeep = dg.ScheduleDefinition(
     name="nightly_upkeep",
     job=upkeep,
     cron_schedule="30 21 * * *",
-    execution_timezone="America/New_York",
+    execution_timezone=NEW_YORK.key,
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="After the nightly backup.",
 )

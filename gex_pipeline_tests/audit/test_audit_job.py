@@ -13,7 +13,6 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from gex_pipeline.audit import assets
 from gex_pipeline.audit.coverage import find_coverage
 from gex_pipeline.audit.picture import COLOURS, DAYS_IN_LINE, draw
-from gex_pipeline.audit.states import STATES
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.definitions import defs
 from gex_pipeline.settings import Settings
@@ -55,8 +54,9 @@ def verdicts(instance: dg.DagsterInstance, asset: str, check: str) -> dict[str |
 
 def colours(picture: str) -> list[str]:
     """Return the fill of each cell but those of the legend, in the order of the picture."""
-    cells = [each.get("fill", "") for each in ET.fromstring(picture).iter(f"{SVG}rect")]  # noqa: S314
-    return cells[: -len(STATES)]
+    cells = [each.attrib for each in ET.fromstring(picture).iter(f"{SVG}rect")]  # noqa: S314
+    lowest = max((float(each["y"]) for each in cells), default=0)
+    return [each["fill"] for each in cells if float(each["y"]) < lowest]
 
 
 def test_the_job_shows_a_calendar_and_records_the_verdicts_of_each_partition(

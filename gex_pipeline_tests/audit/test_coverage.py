@@ -1,15 +1,20 @@
 """Each state of a day, caused for real."""
 
 import datetime as dt
+import json
 from pathlib import Path
 
 import duckdb
 import pytest
 
 from gex_pipeline.audit.coverage import DayCoverage, find_coverage
+from gex_pipeline.audit.verifying import verify_days
+from gex_pipeline.demo.gexbot_standin import GexBotStandIn
+from gex_pipeline.errors import SourceUnavailableError
 from gex_pipeline.feeds import Feed
 from gex_pipeline.history.attempts import Attempt, record_attempt
 from gex_pipeline.history.day import TABLES, export_tables
+from gex_pipeline.history.gexbot_api import ask_api
 from gex_pipeline.history.importing import import_staged
 from gex_pipeline.history.paths import Partition, Table
 from gex_pipeline.settings import Settings, load_settings
@@ -97,6 +102,49 @@ def test_a_missing_day_is_about_to_expire_in_the_last_ten_days_of_ninety(
     )
 
 
+@pytest.mark.parametrize(("days_later", "state"), [(90, "about_to_expire"), (91, "expired")])
+def test_a_missing_day_without_a_file_is_expired_once_gexbot_has_deleted_it(
+    settings: Settings, days_later: int, state: str
+) -> None:
+    delete(settings)
+    unpublish(settings)
+    PARTITION.source(settings).with_suffix(".json").unlink()
+    now = dt.datetime.combine(SPOILED, dt.time(12), LATER.tzinfo) + dt.timedelta(days=days_later)
+    day = spoiled(settings, now)
+    assert day.state == state
+    if state == "expired":
+        assert day.detail == "nothing of this day is stored; GexBot no longer keeps its file"
+
+
+def test_a_day_that_gexbot_never_had_is_never_published_until_it_has_it(tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    import_day(load_settings(data_dir=tmp_path / "data"), FIRST, records_of(FIRST))
+    now = at("2025-11-10 12:00:00")
+    with GexBotStandIn(files) as gexbot:
+        settings = load_settings(
+            data_dir=tmp_path / "data",
+            gexbot_api_key=gexbot.api_key,
+            gexbot_api_url=f"{gexbot.base_url}/v2",
+            history_hosts=gexbot.host,
+        )
+        with pytest.raises(SourceUnavailableError):
+            ask_api(settings, PARTITION, int(now.timestamp() * 1000))
+        found = covered(settings, now=now)
+        assert states(found) == ["complete", "missing", "never_published", "missing", "missing"]
+        assert found[PARTITION.key].detail == "nothing of this day is stored; GexBot has no such day"
+        assert [day.is_well for day in verify_days(settings, list(found.values()), 0)] == [
+            True,
+            False,
+            True,
+            False,
+            False,
+        ]
+        (files / f"{SPOILED}_SPX_classic_gex_zero.json").write_text(json.dumps(records_of(SPOILED)))
+        ask_api(settings, PARTITION, int(now.timestamp() * 1000))
+        assert covered(settings, now=now)[PARTITION.key].state == "missing"
+
+
 def test_a_missing_day_that_was_never_imported_says_how_long_its_file_is_kept(tmp_path: Path) -> None:
     settings = load_settings(data_dir=tmp_path)
     import_day(settings, FIRST, records_of(FIRST))
@@ -110,9 +158,12 @@ def test_a_day_whose_file_was_refused_says_so(tmp_path: Path) -> None:
     import_day(settings, FIRST, records_of(FIRST))
     stage_records(settings, *records_of(SPOILED), partition=PARTITION)
     record_attempt(settings, Attempt.of_staged(settings, PARTITION, "run"), "refused", "half of it is bad")
-    day = covered(settings)[PARTITION.key]
+    day = covered(settings, now=at("2025-12-01 12:00:00"))[PARTITION.key]
     assert day.state == "missing"
-    assert day.detail == "nothing of this day is stored; the last import was refused: half of it is bad"
+    assert day.detail == (
+        "nothing of this day is stored; the last import was refused: half of it is bad; "
+        "GexBot keeps its file for 64 more days"
+    )
 
 
 @pytest.mark.parametrize(
@@ -250,7 +301,21 @@ def test_a_feed_begins_with_the_first_day_that_is_known_of_it(settings: Settings
     capture(settings, f"NDX:gex_one {DATES[3]} 10:00:00")
     found = covered(settings)
     assert [key for key in found if "NDX" in key] == [f"{date}|NDX:gex_one" for date in DATES[3:]]
-    assert [day.state for key, day in found.items() if "NDX" in key] == ["never_exported", "missing"]
+    assert [day.state for key, day in found.items() if "NDX" in key] == ["never_exported", "expired"]
+
+
+def test_a_feed_with_a_first_day_begins_there_and_what_is_stored_before_is_there_too(settings: Settings) -> None:
+    capture(settings, f"NDX:gex_one {DATES[1]} 10:00:00")
+    wanted = f"NDX:gex_one@{DATES[3]},QQQ:gex_zero@{DATES[4]},SPX:gex_zero@{FIRST - dt.timedelta(days=3)}"
+    found = covered(load_settings(data_dir=settings.data_dir, feeds=wanted))
+    assert [(day.partition.feed.ticker, day.partition.date) for day in found.values()] == [
+        ("NDX", DATES[1]),
+        ("NDX", DATES[3]),
+        ("NDX", DATES[4]),
+        ("QQQ", DATES[4]),
+        ("SPX", dt.date(2025, 10, 31)),
+        *(("SPX", date) for date in DATES),
+    ]
 
 
 def test_days_are_chosen_and_the_days_before_still_say_what_is_usual(settings: Settings) -> None:

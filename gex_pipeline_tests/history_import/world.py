@@ -59,7 +59,11 @@ class World:
         return url
 
     def run(
-        self, partition: Partition = ZERO, *selected: str, config: Row | None = None
+        self,
+        partition: Partition = ZERO,
+        *selected: str,
+        config: Row | None = None,
+        tags: dict[str, str] | None = None,
     ) -> dg.ExecuteInProcessResult:
         """Run the job, or only some of its assets, for one partition."""
         self.instance.add_dynamic_partitions("feed", [partition.feed.key])
@@ -69,6 +73,7 @@ class World:
             "resources": {"settings": self.settings},
             "raise_on_error": False,
             "run_config": config,
+            "tags": tags,
         }
         if selected:
             return dg.materialize([*ASSETS, *CHECKS], selection=list(selected), **how)

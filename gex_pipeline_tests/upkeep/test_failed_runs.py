@@ -1,5 +1,6 @@
 """Operators are told of every run that fails for good, once, and of many together."""
 
+import datetime as dt
 import time
 import uuid
 from collections.abc import Iterator
@@ -9,15 +10,18 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.storage.runs import SqlRunStorage
+from dagster._core.storage.runs.schema import RunsTable
+from sqlalchemy import update
 
 from gex_pipeline.definitions import defs
 from gex_pipeline.demo.gexbot_standin import GexBotStandIn
 from gex_pipeline.history import telling
+from gex_pipeline.history.fetching import FETCH_TAG
 from gex_pipeline.history.sensors import LAUNCH_TAG, REQUEST_TAG
 from gex_pipeline.notify import Message
 from gex_pipeline.settings import Settings, load_settings
 from gex_pipeline.storage.lease import lease
-from gex_pipeline.upkeep import failed_runs
 from gex_pipeline.upkeep.failure_messages import LISTED
 from gex_pipeline_tests.history_import.world import NEXT_DAY, ZERO, World, spoiling
 from gex_pipeline_tests.inboxes import TOKEN, Inbox, hanging_inbox
@@ -91,6 +95,16 @@ def fail(world: World, partition: str | None = ZERO.key, *, job: str = "history_
     run = start(world, partition, job=job, **tags)
     world.instance.report_run_failed(run)
     return run.run_id
+
+
+def fail_days_ago(world: World, days: int) -> None:
+    """Leave a run of the daily fetch that failed so many days ago."""
+    run_id = fail(world, gex__fetch="daily")
+    storage = world.instance.run_storage
+    assert isinstance(storage, SqlRunStorage)
+    created = dt.datetime.now(dt.UTC).replace(tzinfo=None) - dt.timedelta(days=days)
+    with storage.connect() as connection:
+        connection.execute(update(RunsTable).where(RunsTable.c.run_id == run_id).values(create_timestamp=created))
 
 
 def test_a_run_that_failed_is_told_once_with_job_partition_reason_and_link(world: World, watch: Watch) -> None:
@@ -216,18 +230,25 @@ def test_a_backfill_is_told_once_when_it_has_ended_with_a_list_that_has_an_end(w
     assert watch.tick() == []
 
 
-def test_a_daily_fetch_is_told_on_its_last_try_or_at_once_when_it_cannot_go_away_and_then_no_more(
-    world: World, watch: Watch, monkeypatch: pytest.MonkeyPatch
+def test_a_daily_fetch_that_may_do_better_is_told_on_the_last_day_of_its_tries_and_then_no_more(
+    world: World, watch: Watch
 ) -> None:
-    tried = 1
-    monkeypatch.setattr(failed_runs, "_tried_days", lambda *_: tried)
-    fail(world, gex__fetch="daily")
+    assert watch.settings.max_import_attempts == 3
+    fail_days_ago(world, 4)
     assert watch.tick() == []
-    tried = 3
-    fail(world, gex__fetch="daily")
+    fail_days_ago(world, 2)
+    fail_days_ago(world, 2)
+    assert watch.tick() == []
+    fail_days_ago(world, 0)
     assert [each["title"] for each in watch.tick()] == [f"history_import of {ZERO.key} failed"]
-    fail(world, gex__fetch="daily")
+    fail_days_ago(world, 0)
     assert watch.tick() == []
+
+
+def test_a_daily_fetch_whose_file_is_no_good_is_told_at_once(world: World, watch: Watch) -> None:
+    world.announce(ZERO, world.write(ZERO, damage=spoiling(1)))
+    world.run(ZERO, tags={FETCH_TAG: "daily"})
+    assert [each["title"] for each in watch.tick()] == [f"history_import of {ZERO.key} failed"]
 
 
 def test_while_a_message_is_on_its_way_what_fails_is_gathered_for_the_next(world: World, watch: Watch) -> None:

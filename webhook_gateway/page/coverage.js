@@ -13,6 +13,8 @@ const STATES = {
   conflicting: ["≠", "conflicting"],
   never_exported: ["↑", "not exported"],
   about_to_expire: ["!", "about to expire"],
+  expired: ["×", "expired"],
+  never_published: ["–", "never published"],
 };
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
