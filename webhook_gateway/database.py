@@ -35,11 +35,11 @@ async def read_database(
 
 def _read(gateway: Gateway, table: str, read: "Callable[[duckdb.DuckDBPyConnection], list[Row]]") -> list[Row]:
     # DuckDB is loaded here, on first use: no capture ever waits for it.
-    from gex_pipeline.storage.lease import lease  # noqa: PLC0415
+    from gex_pipeline.storage.looks import look  # noqa: PLC0415
     from gex_pipeline.storage.schema import has_table  # noqa: PLC0415
 
     database = gateway.settings.database_path
     if not database.exists():
         return []
-    with lease(database, purpose=f"read {table}", timeout_seconds=LEASE_SECONDS, read_only=True) as connection:
+    with look(database, purpose=f"read {table}", timeout_seconds=LEASE_SECONDS) as connection:
         return read(connection) if has_table(connection, table) else []

@@ -89,14 +89,14 @@ class Figures:
 def _read(database: Path) -> Stored | None:
     """Read the database under a short lease; None while it, or a table, does not exist yet."""
     # DuckDB is loaded here, on first use: no capture ever waits for it.
-    from gex_pipeline.storage.lease import lease  # noqa: PLC0415
     from gex_pipeline.storage.lineage import total_imports  # noqa: PLC0415
+    from gex_pipeline.storage.looks import look  # noqa: PLC0415
     from gex_pipeline.storage.request_queue import count_by_status  # noqa: PLC0415
     from gex_pipeline.storage.schema import has_table  # noqa: PLC0415
 
     if not database.exists():
         return None
-    with lease(database, purpose="read figures", timeout_seconds=LEASE_SECONDS, read_only=True) as connection:
+    with look(database, purpose="read figures", timeout_seconds=LEASE_SECONDS) as connection:
         if not (has_table(connection, "gex_history_queue") and has_table(connection, "data_lineage")):
             return None
         return Stored(time.monotonic(), count_by_status(connection), total_imports(connection))

@@ -8,8 +8,7 @@ import duckdb
 from gex_pipeline.errors import DamagedDatabaseError, GexError, LeaseTimeoutError
 from gex_pipeline.queries.answer import Lack
 from gex_pipeline.settings import Settings
-from gex_pipeline.storage.lease import lease
-from gex_pipeline.storage.schema import missing_schema
+from gex_pipeline.storage.looks import look
 
 # How long it is waited for: where there is something to answer without it, and where there is not.
 SHORT_WAIT_SECONDS, WAIT_SECONDS = 0.02, 3.0
@@ -27,12 +26,10 @@ def ask(
     if not settings.database_path.exists():
         return None, "database missing"
     try:
-        with lease(
-            settings.database_path, purpose="answer a query", timeout_seconds=wait_seconds, read_only=True
-        ) as connection:
-            if missing_schema(connection):
-                return None, "database not adopted"
+        with look(settings.database_path, purpose="answer a query", timeout_seconds=wait_seconds) as connection:
             return read(connection), None
+    except (duckdb.CatalogException, duckdb.BinderException):
+        return None, "database not adopted"  # it lacks a table or a column
     except LeaseTimeoutError:
         return None, "database busy"
     except DamagedDatabaseError:

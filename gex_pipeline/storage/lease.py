@@ -33,7 +33,7 @@ LONGEST_PAUSE_SECONDS = 0.1
 _HEADER_BYTES = 3 * 4096
 
 
-class _BusyError(Exception):
+class BusyError(Exception):
     """The file is held by somebody else right now."""
 
 
@@ -61,7 +61,7 @@ def lease(
         DamagedDatabaseError: it is no DuckDB file this version can read, as a whole or in a place that was read.
         PermanentError: it does not exist (read_only), or may not be written.
     """
-    return _held(database, purpose, timeout_seconds, lambda: _connect(database, read_only=read_only))
+    return held_open(database, purpose, timeout_seconds, lambda: _connect(database, read_only=read_only))
 
 
 def standstill(
@@ -73,11 +73,14 @@ def standstill(
         LeaseTimeoutError: it stayed busy; the message says who holds it.
         PermanentError: it cannot be opened.
     """
-    return _held(database, purpose, timeout_seconds, lambda: _lock_out(database))
+    return held_open(database, purpose, timeout_seconds, lambda: _lock_out(database))
 
 
 @contextmanager
-def _held(database: Path, purpose: str, timeout_seconds: float, open_file: Callable[[], Opened]) -> Iterator[Opened]:
+def held_open(
+    database: Path, purpose: str, timeout_seconds: float, open_file: Callable[[], Opened]
+) -> Iterator[Opened]:
+    """Hold a database file alone, opened by `open_file`, which raises `BusyError` while somebody else has it."""
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -87,7 +90,7 @@ def _held(database: Path, purpose: str, timeout_seconds: float, open_file: Calla
     waiting = Retrying(
         stop=stop_after_delay(timeout_seconds),
         wait=wait_random_exponential(multiplier=0.01, max=LONGEST_PAUSE_SECONDS),
-        retry=retry_if_exception_type(_BusyError),
+        retry=retry_if_exception_type(BusyError),
     )
     began = time.monotonic()
     try:
@@ -112,7 +115,7 @@ def _open(database: Path, lock: FileLock, holder: Path, open_file: Callable[[], 
         with disk_errors(Path(lock.lock_file)):
             lock.acquire(timeout=0)
     except Timeout as error:
-        raise _BusyError(f"{database.name} is held by {_read_holder(holder)}") from error
+        raise BusyError(f"{database.name} is held by {_read_holder(holder)}") from error
     try:
         return open_file()
     except BaseException:
@@ -132,23 +135,43 @@ def _lock_out(database: Path) -> IO[bytes]:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         file.close()
-        raise _BusyError(f"{database.name} is open in another program") from error
+        raise BusyError(f"{database.name} is open in another program") from error
     return file
 
 
 def _connect(database: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     config: dict[str, Any] = {"autoinstall_known_extensions": "false", "temp_directory": f"{database}.tmp"}
-    exists = database.exists() and database.stat().st_size > 0
-    if read_only and not exists:
+    if read_only:
+        require_file(database)
+    with opening_errors(database):
+        if not _has_file(database):
+            _create(database, config)
+        return _without_progress_bar(duckdb.connect(database, read_only=read_only, config=config))
+
+
+def require_file(database: Path) -> None:
+    """Leave a database file that is not there to those who write.
+
+    Raises:
+        PermanentError: it is not.
+    """
+    if not _has_file(database):
         raise PermanentError(f"there is no database at {database} yet; it is created when something is loaded")
+
+
+def _has_file(database: Path) -> bool:
+    return database.exists() and database.stat().st_size > 0
+
+
+@contextmanager
+def opening_errors(database: Path) -> Iterator[None]:
+    """Tell a file that somebody else has open from one that is damaged."""
     try:
         with disk_errors(database):
-            if not exists:
-                _create(database, config)
-            return _without_progress_bar(duckdb.connect(database, read_only=read_only, config=config))
+            yield
     except duckdb.IOException as error:
         if "Could not set lock" in str(error):
-            raise _BusyError(f"{database.name} is open elsewhere: {_first_line(error)}") from error
+            raise BusyError(f"{database.name} is open elsewhere: {_first_line(error)}") from error
         raise _damaged(database, "opened", error) from error
     except duckdb.Error as error:
         raise _damaged(database, "opened", error) from error
