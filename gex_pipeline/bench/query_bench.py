@@ -86,7 +86,10 @@ def _readers(ends_ms: int) -> list[dict[str, Query]]:
     opened_ms, _ = session_bounds_ms(FULL_SESSION.date)
     last_hour_ms = ends_ms + 1000 - HOUR_MS
     starts = {
-        "published": (FULL_SESSION.feed.key, [opened_ms + HOUR_MS + step * HOUR_MS // STARTS for step in range(STARTS)]),
+        "published": (
+            FULL_SESSION.feed.key,
+            [opened_ms + HOUR_MS + step * HOUR_MS // STARTS for step in range(STARTS)],
+        ),
         "today": (f"{LIVE}:gex_zero", [last_hour_ms]),
     }
     queries = {}

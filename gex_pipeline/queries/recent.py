@@ -73,12 +73,11 @@ class Recent:
         if held is not None and _age(held) < FRESH_SECONDS:
             return held.rows, None
         lack: Lack | None = "database busy"
-        if self._extending.acquire(timeout=WAIT_SECONDS if held is None else SHORT_WAIT_SECONDS):
+        if self._extending.acquire(timeout=_patience(held)):
             try:
                 held = self._find(feed, day)
                 if held is None or _age(held) >= FRESH_SECONDS:
-                    wait_seconds = WAIT_SECONDS if held is None else SHORT_WAIT_SECONDS
-                    found, lack = ask(self._settings, wait_seconds, lambda each: self._extend(each, feed, day))
+                    found, lack = ask(self._settings, _patience(held), lambda each: self._extend(each, feed, day))
                     held = found or held
             finally:
                 self._extending.release()
@@ -133,6 +132,13 @@ class Recent:
             if sum(sizes.values()) <= HELD_BYTES:
                 return
             del self._held[feed], sizes[feed]
+
+
+def _patience(held: RecentRows | None) -> float:
+    """Return how many seconds to wait for the database, the less the better what is held will do."""
+    if held is None:
+        return WAIT_SECONDS
+    return 0.0 if _age(held) < LATE_SECONDS else SHORT_WAIT_SECONDS
 
 
 def _age(held: RecentRows) -> float:
