@@ -92,3 +92,15 @@ def test_the_route_is_in_the_openapi_document_as_text(gateway: GatewayProcess) -
     described = get(gateway, "/openapi.json").json()["paths"]["/metrics"]["get"]["responses"]
     assert list(described["200"]["content"]) == ["text/plain"]
     assert "401" in described
+
+
+def test_who_listens_to_new_snapshots_and_who_asked_for_old_ones_is_counted(gateway: GatewayProcess) -> None:
+    before = scrape(gateway)
+    with requests.get(f"{gateway.url}/gex/stream", stream=True, timeout=30) as stream:
+        assert stream.ok
+        assert scrape(gateway).value("gex_stream_listeners") == before.value("gex_stream_listeners") + 1
+    get(gateway, "/gex?feed=NOBODY:gex_zero")
+    after = scrape(gateway)
+    asked = {"method": "GET", "route": "/gex"}
+    assert after.value("gex_request_seconds_count", **asked) > before.value("gex_request_seconds_count", **asked)
+    assert after.value("gex_queries") == 0

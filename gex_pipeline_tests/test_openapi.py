@@ -93,6 +93,17 @@ def test_the_document_promises_no_status_that_is_never_given(document: schemathe
         assert all("422" not in operation["responses"] for operation in operations.values())
 
 
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+def test_what_health_answers_has_a_schema(document: schemathesis.BaseSchema, path: str) -> None:
+    for answer in document.raw_schema["paths"][path]["get"]["responses"].values():
+        assert "status" in answer["content"]["application/json"]["schema"]["required"]
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+def test_no_page_of_the_document_asks_other_hosts(gateway: GatewayProcess, path: str) -> None:
+    assert get(gateway, path).status_code == 404
+
+
 def test_the_document_says_where_the_key_goes(guarded: GatewayProcess, gateway: GatewayProcess) -> None:
     served = get(guarded, "/openapi.json", AUTHENTICATED).json()
     schemes = served["components"]["securitySchemes"]

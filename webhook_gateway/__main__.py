@@ -22,6 +22,8 @@ from webhook_gateway.draining import DrainingServer
 
 GRACE_SECONDS = 9
 BACKLOG = 2048
+# Between turns of Python threads, so that captures hardly wait for those who write answers to readers.
+SWITCH_SECONDS = 0.001
 
 logger = logging.getLogger("webhook_gateway")
 
@@ -92,6 +94,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     app = create_app(settings, url=f"{scheme}://{f'[{own}]' if ':' in own else own}:{port}")
     logger.info("captures go to %s; listening on %s://%s:%d", settings.journal_dir, scheme, host, port)
+    sys.setswitchinterval(SWITCH_SECONDS)
     run_server(counted(captures_first(app), app), settings, listener, app.state.streams.close)
 
 

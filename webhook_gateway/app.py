@@ -105,6 +105,9 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
         version=__version__,
         summary="Takes GexBot snapshots, Unusual Whales messages and history file links; an answer is a promise.",
         lifespan=lifespan,
+        # Their scripts would come from other hosts.
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.streams = streams
     for module in ROUTES:
@@ -170,7 +173,7 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, StarletteHTTPException)  # noqa: S101 - registered for this type only
     detail: object = error.detail
     if isinstance(detail, str):
-        expected = "a route of this gateway, see /docs" if error.status_code == 404 else detail
+        expected = "a route of this gateway, see /openapi.json" if error.status_code == 404 else detail
         detail = describe([FieldProblem("path", f"{request.method} {request.url.path}"[:80], expected)])
     response = json_response({"detail": detail}, error.status_code)
     response.headers.update(error.headers or {})

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 JSON, ARROW, PARQUET = "application/json", "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
 FORMATS = (JSON, ARROW, PARQUET)
+# JSON of more rows is sent while the rest of it is made.
+WHOLE_ROWS = 5_000
 # What a page of another origin may read besides the body.
 EXPOSED_HEADERS = ("X-Gex-Source", "X-Gex-Partial", "X-Gex-Timestamp", "X-Next-Start", "Retry-After")
 
@@ -50,8 +52,8 @@ class Written:
     """An answer in a format: its headers, and its bytes piece by piece, each made when it is asked for."""
 
     def __init__(self, answer: "Answer", media_type: str) -> None:
-        """Make the first piece, and the second where there is one, so that a small answer is whole."""
-        from gex_pipeline.queries.rows import JSON_PIECE_ROWS, arrow_stream, json_pieces, parquet_file  # noqa: PLC0415
+        """Make it at once when it is small or its format is written in one piece."""
+        from gex_pipeline.queries.rows import arrow_stream, json_pieces, parquet_file  # noqa: PLC0415
 
         self.headers = headers_of(answer)
         self.media_type = media_type
@@ -62,7 +64,7 @@ class Written:
             self.body = parquet_file(answer.rows)
         else:
             pieces = json_pieces(answer.rows)
-            self.body = b"".join(pieces) if answer.rows.num_rows <= JSON_PIECE_ROWS else None
+            self.body = b"".join(pieces) if answer.rows.num_rows <= WHOLE_ROWS else None
             self._pieces = pieces
 
     def response(self, queries: Queries) -> Response:

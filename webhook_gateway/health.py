@@ -14,6 +14,7 @@ from gex_pipeline.clock import epoch_ms
 from gex_pipeline.journal import JournalRecord, list_segments, read_lines, segment_path
 from gex_pipeline.loader.status import LoaderStatus, read_status
 from gex_pipeline.poller.status import read_status as read_poller_status
+from webhook_gateway import openapi
 from webhook_gateway.bodies import json_response
 from webhook_gateway.child_process import ChildProcess
 from webhook_gateway.state import Gateway, gateway_of
@@ -26,13 +27,13 @@ DISK_LOW_BYTES = 1024**3
 router = APIRouter(tags=["health"])
 
 
-@router.get("/health")
+@router.get("/health", responses=openapi.health_answers())
 async def health() -> Response:
     """Answer that the process is alive."""
     return json_response({"status": "ok"})
 
 
-@router.get("/ready", responses={503: {"description": "captures are refused, or would be soon"}})
+@router.get("/ready", responses=openapi.ready_answers())
 async def ready(request: Request) -> Response:
     """Tell whether captures are taken and loaded: journal writable, backlog, loader alive, room on the disk.
 

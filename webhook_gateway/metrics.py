@@ -44,6 +44,7 @@ class _Scrape(Collector):
         yield from _stored(self._gateway.figures)
         yield from _repeats(self._gateway)
         yield from _poller(self._gateway)
+        yield from _readers(self._gateway)
 
 
 def _journal(gateway: Gateway) -> Iterator[Metric]:
@@ -160,6 +161,12 @@ def _poller(gateway: Gateway) -> Iterator[Metric]:
     if gateway.poller:
         restarts.add_metric([], gateway.poller.restarts)
     yield restarts
+
+
+def _readers(gateway: Gateway) -> Iterator[Metric]:
+    """Tell who reads; how often and how long it took is with the other requests, by route."""
+    yield GaugeMetricFamily("gex_queries", "Queries under way or waiting.", gateway.queries.waiting)
+    yield GaugeMetricFamily("gex_stream_listeners", "Listeners to new snapshots.", gateway.streams.listeners)
 
 
 def _gauges(name: str, meaning: str, label: str, values: Mapping[str, float]) -> Metric:

@@ -403,6 +403,41 @@ def finish_document(document: dict[str, Any], *, open_paths: frozenset[str], nee
     return document
 
 
+def _checked(**figures: dict[str, Any]) -> dict[str, Any]:
+    """Describe one check of `GET /ready`."""
+    properties = {"ok": {"type": "boolean"}, "error": {"type": ["string", "null"]}} | figures
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def health_answers() -> dict[int | str, dict[str, Any]]:
+    """Describe the answer of `GET /health`."""
+    schema = {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}}
+    return {200: _answer("the process is alive", schema)}
+
+
+def ready_answers() -> dict[int | str, dict[str, Any]]:
+    """Describe the answers of `GET /ready`."""
+    whole, number, process = {"type": "integer"}, {"type": "number"}, {"type": ["integer", "null"]}
+    poller = _checked(process=process, restarts=whole, feeds={"type": "object"})
+    poller["required"].remove("error")
+    checks = {
+        "journal": _checked(segment=process),
+        "loader": _checked(process=process, restarts=whole),
+        "backlog": _checked(bytes=whole, age_seconds=number),
+        "disk": _checked(free_bytes=whole),
+    }
+    schema = {
+        "type": "object",
+        "required": ["status", "checks"],
+        "properties": {
+            "status": {"enum": ["ready", "degraded", "unavailable"]},
+            "checks": {"type": "object", "required": list(checks), "properties": checks | {"poller": poller}},
+        },
+    }
+    taken = "captures are taken; degraded: they are not being loaded"
+    return {200: _answer(taken, schema), 503: _answer("captures are refused, or would be soon", schema)}
+
+
 def metrics_answers() -> dict[int | str, dict[str, Any]]:
     """Describe the answers of `GET /metrics`."""
     text = {"content": {"text/plain": {"schema": {"type": "string"}}}}

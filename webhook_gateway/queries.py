@@ -20,7 +20,11 @@ Found = TypeVar("Found")
 
 
 class Queries:
-    """Runs what reads in threads of its own; what is needed for it is loaded there, on first use."""
+    """Runs what reads in threads of its own; what is needed for it is loaded there, on first use.
+
+    Attributes:
+        waiting: queries that are under way or wait for a thread.
+    """
 
     def __init__(self, settings: Settings) -> None:
         """Start nothing yet."""
@@ -28,7 +32,7 @@ class Queries:
         self._reader: SnapshotReader | None = None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="query")
         self._opening = threading.Lock()
-        self._waiting = 0
+        self.waiting = 0
 
     async def run(self, read: "Callable[[SnapshotReader], Found]") -> Found:
         """Return what `read` finds.
@@ -36,17 +40,17 @@ class Queries:
         Raises:
             HTTPException: 503 with Retry-After when too many wait already.
         """
-        if self._waiting >= MAX_WAITING:
+        if self.waiting >= MAX_WAITING:
             raise problem(
                 503,
                 FieldProblem("", "one query more", f"at most {MAX_WAITING} at a time"),
                 headers={"Retry-After": "1"},
             )
-        self._waiting += 1
+        self.waiting += 1
         try:
             return await self.go_on(lambda: read(self._opened()))
         finally:
-            self._waiting -= 1
+            self.waiting -= 1
 
     async def go_on(self, work: Callable[[], Found]) -> Found:
         """Do what is left of a query that has begun to be answered."""

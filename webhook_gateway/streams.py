@@ -54,9 +54,14 @@ class Streams:
         self._listeners: set[Listener] = set()
 
     @property
+    def listeners(self) -> int:
+        """How many listen."""
+        return len(self._listeners)
+
+    @property
     def is_full(self) -> bool:
         """Whether there is no room for another listener."""
-        return len(self._listeners) >= MAX_LISTENERS
+        return self.listeners >= MAX_LISTENERS
 
     @contextmanager
     def joined(self, feeds: Iterable[Feed]) -> Iterator[Listener]:

@@ -1,21 +1,20 @@
 """Readers beside a live session and imports: how long they wait, and what captures feel of them."""
 
-import http.client
 import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import requests
 
 from gex_pipeline.bench.paced import PacedRun
+from gex_pipeline.bench.query_reader import ARROW, JSON, Query, QueryFigures, ask
 from gex_pipeline.bench.servers import GATEWAY, Server, running
 from gex_pipeline.bench.session_files import FULL_SESSION
 from gex_pipeline.bench.turns import BenchmarkError, Tell, clean_environment, in_fresh_process, scratch_folder
@@ -25,30 +24,12 @@ from gex_pipeline.trading_days import session_bounds_ms
 
 PER_SECOND = 120
 PUBLISHED_DAYS = 3
-# A page asks a few times a second; ten are several pages.
-PAUSE_SECONDS = 0.1
 HOUR_MS, HOUR_ROWS = 3_600_000, 3_600
+# Hours begin, and ladders are, at as many moments, a minute apart.
+STARTS = 60
 LIVE = "LIVE"
 FOUR = "spot_price,zero_gamma,sum_gex_vol"
-JSON, ARROW = "application/json", "application/vnd.apache.arrow.stream"
 NEWEST = "newest snapshot"
-
-
-@dataclass(frozen=True)
-class QueryFigures:
-    """How long one kind of query took.
-
-    Attributes:
-        size_bytes: of an answer.
-        lacking: answers without all or (503) without anything, as the database could not be asked.
-    """
-
-    answers: int
-    size_bytes: int
-    lacking: int
-    p50_ms: float
-    p95_ms: float
-    p99_ms: float
 
 
 @dataclass(frozen=True)
@@ -83,44 +64,50 @@ def run_queries(day: Path, *, seconds: float, tell: Tell) -> QueryRun:
         for number in range(PUBLISHED_DAYS):
             tell(f"publish {number + 1} of {PUBLISHED_DAYS} days")
             _import(server, day, folder, f"DAY{number}" if number else FULL_SESSION.feed.ticker)
-        reader = Reader(server.port, _queries(_fill_session(server)))
+        readers = _readers(_fill_session(server))
         _capture_first(server)
-        reader.ask_all()  # the first queries of a process load DuckDB and Arrow
-        reader.answers.clear()
+        for queries in readers:
+            ask(server.port, queries, 0)  # the first queries of a process load DuckDB and Arrow
         with _importing(server, day, folder) as imported:
             tell(f"{PER_SECOND} captures/s for {seconds:g} s, without readers")
             alone = _load(server, seconds, folder)
             tell(f"{PER_SECOND} captures/s for {seconds:g} s, with readers")
             before = len(imported)
-            thread = threading.Thread(target=reader.run)
-            thread.start()
-            try:
+            with ThreadPoolExecutor(len(readers)) as threads:
+                asked = [threads.submit(_ask, server, queries, seconds, folder) for queries in readers]
                 beside = _load(server, seconds, folder)
-            finally:
-                reader.is_over.set()
-                thread.join()
+            figures = {name: figures for each in asked for name, figures in each.result().items()}
             during = len(imported) - before
-        reader.close()
-    if reader.failure is not None:
-        raise reader.failure
-    return QueryRun(reader.figures(), during, alone, beside)
+    return QueryRun(figures, during, alone, beside)
 
 
-def _queries(ends_ms: int) -> dict[str, tuple[str, str]]:
-    """Return path and format of each query by its name, for a live session that has its last snapshot then."""
+def _readers(ends_ms: int) -> list[dict[str, Query]]:
+    """Return what two readers ask, by name, for a live session that has its last snapshot then (epoch ms UTC)."""
     opened_ms, _ = session_bounds_ms(FULL_SESSION.date)
+    last_hour_ms = ends_ms + 1000 - HOUR_MS
     starts = {
-        "published": (FULL_SESSION.feed.key, opened_ms + HOUR_MS),
-        "today": (f"{LIVE}:gex_zero", ends_ms + 1000 - HOUR_MS),
+        "published": (
+            FULL_SESSION.feed.key,
+            [opened_ms + HOUR_MS + step * HOUR_MS // STARTS for step in range(STARTS)],
+        ),
+        "today": (f"{LIVE}:gex_zero", [last_hour_ms]),
     }
     queries = {}
-    for place, (feed, start_ms) in starts.items():
-        hour = f"/gex?feed={feed}&start={start_ms}&end={start_ms + HOUR_MS}"
-        for name, media_type in (("JSON", JSON), ("Arrow", ARROW)):
-            queries[f"one hour, {place}, all columns, {name}"] = hour, media_type
-            queries[f"one hour, {place}, 4 columns, {name}"] = f"{hour}&columns={FOUR}", media_type
-        queries[f"one ladder, {place}"] = f"/gex/strikes?feed={feed}&at={start_ms + HOUR_MS // 2}", JSON
-    return queries | {NEWEST: ("/gex/latest?ticker=T0&endpoint=gex_zero", JSON)}
+    for place, (feed, moments) in starts.items():
+        hours = [f"/gex?feed={feed}&start={start_ms}&end={start_ms + HOUR_MS}" for start_ms in moments]
+        for name, media_type, rows in (("JSON", JSON, HOUR_ROWS), ("Arrow", ARROW, None)):
+            queries[f"one hour, {place}, all columns, {name}"] = Query(hours, media_type, rows)
+            few = [f"{hour}&columns={FOUR}" for hour in hours]
+            queries[f"one hour, {place}, 4 columns, {name}"] = Query(few, media_type, rows)
+        steps = [moments[0] + step * HOUR_MS // STARTS for step in range(STARTS)]
+        ladders = [f"/gex/strikes?feed={feed}&at={at_ms}" for at_ms in steps]
+        queries[f"one ladder, {place}"] = Query(ladders, JSON)
+    return [queries, {NEWEST: Query(["/gex/latest?ticker=T0&endpoint=gex_zero"], JSON, 1)}]
+
+
+def _ask(server: Server, queries: dict[str, Query], seconds: float, folder: Path) -> dict[str, QueryFigures]:
+    encoded = msgspec.json.encode(queries).decode()
+    return in_fresh_process("query_reader", server.port, seconds, encoded, cwd=folder, result=dict[str, QueryFigures])
 
 
 def _capture_first(server: Server) -> None:
@@ -182,63 +169,3 @@ def _import(server: Server, day: Path, folder: Path, ticker: str) -> None:
 
 def _load(server: Server, seconds: float, folder: Path) -> PacedRun:
     return in_fresh_process("paced", server.port, PER_SECOND, seconds, cwd=folder, result=PacedRun)
-
-
-class Reader:
-    """Asks one query after the other over a connection that stays open."""
-
-    def __init__(self, port: int, queries: dict[str, tuple[str, str]]) -> None:
-        """Take path and format of each query, by its name."""
-        self.answers: dict[str, list[tuple[float, int, bool]]] = {}
-        self.failure: BenchmarkError | None = None
-        self.is_over = threading.Event()
-        self._queries = queries
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-
-    def run(self) -> None:
-        """Ask until it is over."""
-        try:
-            while not self.is_over.is_set():
-                self.ask_all()
-        except BenchmarkError as error:
-            self.failure = error
-
-    def ask_all(self) -> None:
-        """Ask each once and note seconds, bytes, and whether something was lacking.
-
-        Raises:
-            BenchmarkError: an answer other than 200 and 503, or an hour with other than HOUR_ROWS rows.
-        """
-        for name, (path, media_type) in self._queries.items():
-            started = time.perf_counter()
-            self._connection.request("GET", path, headers={"Accept": media_type})
-            answer = self._connection.getresponse()
-            body = answer.read()
-            took = time.perf_counter() - started
-            if answer.status not in {200, 503}:
-                raise BenchmarkError(f"{name}: {answer.status} {body[:500].decode(errors='replace')}")
-            is_lacking = answer.status == 503 or answer.headers["X-Gex-Partial"] is not None
-            if (
-                not is_lacking
-                and "hour" in name
-                and media_type == JSON
-                and len(msgspec.json.decode(body)) != HOUR_ROWS
-            ):
-                raise BenchmarkError(f"{name}: other than {HOUR_ROWS:,} rows")
-            self.answers.setdefault(name, []).append((took, len(body), is_lacking))
-            if self.is_over.wait(PAUSE_SECONDS):
-                return
-
-    def close(self) -> None:
-        """Ask no more."""
-        self._connection.close()
-
-    def figures(self) -> dict[str, QueryFigures]:
-        """Return how long each took."""
-        return {name: _figures(answers) for name, answers in self.answers.items()}
-
-
-def _figures(answers: list[tuple[float, int, bool]]) -> QueryFigures:
-    took, sizes, lacking = zip(*answers, strict=True)
-    p50, p95, p99 = (float(value) * 1000 for value in np.percentile(took, (50, 95, 99)))
-    return QueryFigures(len(answers), max(sizes), sum(lacking), p50, p95, p99)

@@ -159,7 +159,7 @@ def _report(console: Console, settings: Settings, sent: Sent, evidence: Evidence
     console.print(f"live page        http://127.0.0.1:{settings.port}/?feed={LIVE.feed.key}")
     console.print(f"Dagster UI       {base}/assets/gex_snapshots")
     console.print(f"the import run   {base}/runs/{evidence.run_id}")
-    console.print(f"gateway API      http://127.0.0.1:{settings.port}/docs")
+    console.print(f"gateway API      http://127.0.0.1:{settings.port}/openapi.json")
     console.print(f"history queue    http://127.0.0.1:{settings.port}/gex_history_queue")
     console.print(f"data             {settings.data_dir}")
     outcome = "Everything agrees." if not disagreements else f"{disagreements} lines disagree."

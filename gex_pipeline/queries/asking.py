@@ -9,7 +9,6 @@ from gex_pipeline.errors import DamagedDatabaseError, GexError, LeaseTimeoutErro
 from gex_pipeline.queries.answer import Lack
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.lease import lease
-from gex_pipeline.storage.schema import missing_schema
 
 # How long it is waited for: where there is something to answer without it, and where there is not.
 SHORT_WAIT_SECONDS, WAIT_SECONDS = 0.02, 3.0
@@ -30,9 +29,9 @@ def ask(
         with lease(
             settings.database_path, purpose="answer a query", timeout_seconds=wait_seconds, read_only=True
         ) as connection:
-            if missing_schema(connection):
-                return None, "database not adopted"
             return read(connection), None
+    except (duckdb.CatalogException, duckdb.BinderException):
+        return None, "database not adopted"  # it lacks a table or a column
     except LeaseTimeoutError:
         return None, "database busy"
     except DamagedDatabaseError:

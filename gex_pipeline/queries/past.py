@@ -93,7 +93,7 @@ class Past:
 
     def _read_published(self, days: list[Day], span: Span, limit: int, answer: Answer) -> list[Day]:
         """Add the rows of published days and return the days that could be read."""
-        columns, schema = tuple(answer.rows.column_names), answer.rows.schema
+        columns = tuple(answer.rows.column_names)
         read, tables, rows = [], [answer.rows], 0
         for day in days:
             if rows <= limit:
@@ -101,7 +101,7 @@ class Past:
                 found = read_published(path, columns, span, limit + 1 - rows)
                 if found is None:
                     continue
-                tables.append(found.cast(schema))
+                tables.append(found)
                 rows += found.num_rows
             read.append(day)
         if read:

@@ -2,47 +2,25 @@
 
 import datetime as dt
 import logging
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gex_pipeline.errors import RecordError
 from gex_pipeline.feeds import Feed
 from gex_pipeline.history.paths import Partition, Table
+from gex_pipeline.queries.rows import cut, empty_rows
 from gex_pipeline.queries.spans import Span
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.files import Version, version_of
-from gex_pipeline.storage.lease import quoted
+from gex_pipeline.storage.lease import in_memory, quoted
 
 logger = logging.getLogger(__name__)
-
-_opening = threading.Lock()
-
-
-@contextmanager
-def memory_cursor() -> Iterator[duckdb.DuckDBPyConnection]:
-    """Give a cursor of this process's one connection without a database file."""
-    with _opening:
-        connection = _memory()
-    cursor = connection.cursor()
-    try:
-        yield cursor
-    finally:
-        cursor.close()
-
-
-@lru_cache(maxsize=1)
-def _memory() -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
-    # A second thread is no faster for files of a day, and captures want the other processor.
-    connection.execute("SET enable_progress_bar_print = false; SET threads = 1")
-    return connection
 
 
 def published_feeds(settings: Settings) -> set[Feed]:
@@ -86,31 +64,60 @@ def _rows(path: Path, version: Version) -> int:  # noqa: ARG001 - files of anoth
 
 
 def read_published(path: Path, columns: tuple[str, ...], span: Span, limit: int | None = None) -> pa.Table | None:
-    """Return the rows of a span by time, the first so many; None when the file cannot be read.
+    """Return the rows of a span by time, the first so many; None when the file cannot be read."""
+    try:
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            return _read_rows(file, columns, span, limit).cast(empty_rows(columns).schema)
+    except (OSError, pa.ArrowException, ValueError) as error:
+        _warn(path, error)
+        return None
 
-    Row groups outside of the span are passed over.
-    """
-    at_most = "" if limit is None else f" LIMIT {limit:d}"
-    within = f"timestamp >= {span.start_ms:d} AND timestamp < {span.end_ms:d}"
-    return _query(path, ", ".join(columns), f"WHERE {within} ORDER BY timestamp{at_most}")
+
+def _read_rows(file: pq.ParquetFile, columns: tuple[str, ...], span: Span, limit: int | None) -> pa.Table:
+    """Read the row groups that have some of the rows; of a file that is not by time all of them."""
+    times = _times(file)
+    if not np.all(times[1:] >= times[:-1]):
+        return cut(file.read(columns, use_threads=False).sort_by("timestamp"), span).slice(0, limit)
+    first, last = np.searchsorted(times, span)
+    last = max(first, last if limit is None else min(last, first + limit))
+    groups, before, end = list[int](), 0, 0
+    for group in range(file.num_row_groups):
+        start, end = end, end + file.metadata.row_group(group).num_rows
+        if start < last and end > first:
+            before = before if groups else start
+            groups.append(group)
+    return file.read_row_groups(groups, columns, use_threads=False).slice(first - before, last - first)
+
+
+def _times(file: pq.ParquetFile) -> npt.NDArray[np.int64]:
+    times: npt.NDArray[np.int64] = file.read(["timestamp"], use_threads=False)["timestamp"].to_numpy()
+    return times
 
 
 def read_published_ladder(path: Path, timestamp_ms: int) -> pa.Table | None:
     """Return the strikes of one snapshot, STRIKE_COLUMNS; None when the file cannot be read."""
+    # DuckDB passes over the values of other snapshots in a row group, Arrow would read them all.
     columns = "timestamp, strike, gamma, oi_gamma, NULL::DOUBLE AS vanna, priors"
-    return _query(path, columns, f"WHERE timestamp = {timestamp_ms:d} ORDER BY strike")
+    moment = f"WHERE timestamp = {timestamp_ms:d} ORDER BY strike"
+    try:
+        with in_memory() as connection:
+            return connection.sql(f"SELECT {columns} FROM read_parquet('{quoted(path)}') {moment}").to_arrow_table()
+    except duckdb.Error as error:
+        _warn(path, error)
+        return None
 
 
 def last_published_ms(path: Path, at_ms: int) -> int | None:
     """Return the time of the last snapshot up to a moment; None without one, or when the file cannot be read."""
-    found = _query(path, "max(timestamp) AS last", f"WHERE timestamp <= {at_ms:d}")
-    return None if found is None else found["last"][0].as_py()
-
-
-def _query(path: Path, columns: str, rest: str) -> pa.Table | None:
     try:
-        with memory_cursor() as cursor:
-            return cursor.sql(f"SELECT {columns} FROM read_parquet('{quoted(path)}') {rest}").to_arrow_table()
-    except duckdb.Error as error:
-        logger.warning("%s cannot be read: %s", path, str(error).partition("\n")[0])
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            times = _times(file)
+    except (OSError, pa.ArrowException) as error:
+        _warn(path, error)
         return None
+    until = times[times <= at_ms]
+    return int(until.max()) if len(until) else None
+
+
+def _warn(path: Path, error: Exception) -> None:
+    logger.warning("%s cannot be read: %s", path, str(error).partition("\n")[0])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gex_pipeline.feeds import Feed
 from gex_pipeline.queries.answer import ROW_COLUMNS, Lack
@@ -24,6 +25,8 @@ HELD_BYTES = 64 * 1024**2
 # A feed that nobody asked for so long is not extended with the others any more.
 ASKED_SECONDS = 10.0
 MOST_CHUNKS = 64
+# The import ids tell rows that were replaced.
+HELD_COLUMNS = (*ROW_COLUMNS, "import_id")
 
 
 @dataclass
@@ -31,14 +34,12 @@ class RecentRows:
     """What is held of a feed.
 
     Attributes:
-        rows: its rows of the day by time, ROW_COLUMNS.
-        fingerprint: how many they are and the sum of their import ids, as the database counts them.
+        rows: its rows of the day by time, HELD_COLUMNS.
         read_at: when the database was last asked, of `time.monotonic()`.
         asked_at: when somebody last asked for them, likewise.
     """
 
     rows: pa.Table
-    fingerprint: tuple[int, int]
     read_at: float
     asked_at: float
 
@@ -46,6 +47,11 @@ class RecentRows:
     def last_ms(self) -> int:
         """The time of the last row, 0 without any."""
         return int(self.rows["timestamp"][-1].as_py()) if self.rows.num_rows else 0
+
+    @property
+    def fingerprint(self) -> tuple[int, int]:
+        """How many rows they are, and the sum of their import ids."""
+        return self.rows.num_rows, pc.sum(self.rows["import_id"]).as_py() or 0
 
 
 class Recent:
@@ -67,12 +73,11 @@ class Recent:
         if held is not None and _age(held) < FRESH_SECONDS:
             return held.rows, None
         lack: Lack | None = "database busy"
-        if self._extending.acquire(timeout=WAIT_SECONDS if held is None else SHORT_WAIT_SECONDS):
+        if self._extending.acquire(timeout=_patience(held)):
             try:
                 held = self._find(feed, day)
                 if held is None or _age(held) >= FRESH_SECONDS:
-                    wait_seconds = WAIT_SECONDS if held is None else SHORT_WAIT_SECONDS
-                    found, lack = ask(self._settings, wait_seconds, lambda each: self._extend(each, feed, day))
+                    found, lack = ask(self._settings, _patience(held), lambda each: self._extend(each, feed, day))
                     held = found or held
             finally:
                 self._extending.release()
@@ -102,19 +107,16 @@ class Recent:
         held = self._held.get(feed)
         # Rows that came late, or were replaced, are among those that are held already.
         if held is None or self._fingerprint(connection, feed, held.last_ms) != held.fingerprint:
-            rows = read_stored(connection, "gex_snapshots", ROW_COLUMNS, feed, [self._day])
+            rows = read_stored(connection, "gex_snapshots", HELD_COLUMNS, feed, [self._day])
             asked_at = time.monotonic() if held is None else held.asked_at
         else:
-            new = read_stored(
-                connection, "gex_snapshots", ROW_COLUMNS, feed, [Span(held.last_ms + 1, self._day.end_ms)]
-            )
+            later = Span(held.last_ms + 1, self._day.end_ms)
+            new = read_stored(connection, "gex_snapshots", HELD_COLUMNS, feed, [later])
             rows = pa.concat_tables([held.rows, new]) if new.num_rows else held.rows
             asked_at = held.asked_at
         if rows["timestamp"].num_chunks > MOST_CHUNKS:
             rows = rows.combine_chunks()
-        extended = RecentRows(rows, (0, 0), time.monotonic(), asked_at)
-        extended.fingerprint = self._fingerprint(connection, feed, extended.last_ms)
-        return extended
+        return RecentRows(rows, time.monotonic(), asked_at)
 
     def _fingerprint(self, connection: duckdb.DuckDBPyConnection, feed: Feed, last_ms: int) -> tuple[int, int]:
         row = fetch_row(
@@ -130,6 +132,13 @@ class Recent:
             if sum(sizes.values()) <= HELD_BYTES:
                 return
             del self._held[feed], sizes[feed]
+
+
+def _patience(held: RecentRows | None) -> float:
+    """Return how many seconds to wait for the database, the less the better what is held will do."""
+    if held is None:
+        return WAIT_SECONDS
+    return 0.0 if _age(held) < LATE_SECONDS else SHORT_WAIT_SECONDS
 
 
 def _age(held: RecentRows) -> float:
