@@ -114,6 +114,8 @@ def _copy_blocks(
         digest = hashlib.sha256(content).digest()
         if digest != digest_before:
             _write_all(target, offset, content)
+            if digest_before is None:
+                os.fsync(target)  # bit by bit, as captures wait for whatever the disk still has to write
         return digest
 
     offsets = range(0, size_bytes, _BLOCK_BYTES)

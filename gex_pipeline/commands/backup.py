@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gex_pipeline.commands.options import DataDir
+from gex_pipeline.priority import IMPORTING, give_way
 from gex_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def create(data_dir: DataDir = None) -> None:
     """Back the database up, while the system runs or not, and verify the copy."""
     from gex_pipeline.backups.creating import create_backup
 
+    give_way(IMPORTING)
     with _progress_bar() as progress:
         backup = create_backup(load_settings(data_dir=data_dir), reason="by hand", progress=progress)
     made = backup.manifest
@@ -59,6 +61,7 @@ def verify(
     """Compare a backup with what its manifest says; the exit status is 1 when it is damaged."""
     from gex_pipeline.backups.verifying import verify_backup
 
+    give_way(IMPORTING)
     with _progress_bar() as progress:
         backup = verify_backup(load_settings(data_dir=data_dir), name, progress)
     if not backup.manifest.problems:
