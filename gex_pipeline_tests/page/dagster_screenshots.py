@@ -29,7 +29,7 @@ FEEDS = (Feed("NQ_NDX", "gex_zero"), Feed("SPX", "gex_zero"))
 DAYS, BACKFILLED, DAMAGED = 22, 10, 6
 SHORT, ABSENT, UNPUBLISHED = {9, 16}, {5, 12, 19}, 22
 SNAPSHOTS, CADENCE_SECONDS = 390, 60.0
-SETTLED_MS, RUN_SECONDS = 8_000, 600.0
+PATIENCE_MS, SETTLED_MS, RUN_SECONDS = 60_000, 4_000, 600.0
 WIDE = {"width": 1400, "height": 900}
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 
@@ -91,9 +91,12 @@ def backfill(graphql: str, backfilled: list[Partition]) -> str:
     return backfill_id
 
 
-def photograph(browser: Browser, url: str, name: str) -> None:
-    """Take a picture of a page of the UI once it is drawn."""
+def photograph(browser: Browser, url: str, name: str, *, shows: str, click: str | None = None) -> None:
+    """Take a picture of a page of the UI once it shows a text, after a click on another one."""
     with visit(browser, url, viewport=WIDE, color_scheme="light") as visitor:
+        if click is not None:
+            visitor.page.get_by_text(click).first.click(timeout=PATIENCE_MS)
+        visitor.page.get_by_text(shows).first.wait_for(timeout=PATIENCE_MS)
         visitor.page.wait_for_timeout(SETTLED_MS)
         visitor.page.screenshot(path=IMAGES / f"{name}.png")
 
@@ -113,10 +116,10 @@ def main() -> None:
             backfill_id = backfill(graphql, backfilled)
             audit(folder)
             with running_browser() as browser:
-                photograph(browser, f"{ui}/runs/b/{backfill_id}", "backfill")
+                photograph(browser, f"{ui}/runs/b/{backfill_id}", "backfill", shows="staged_snapshots")
                 check = "view=checks&checkDetail=bad_records"
-                photograph(browser, f"{ui}/assets/staged_snapshots?{check}", "check")
-                photograph(browser, f"{ui}/assets/coverage", "coverage")
+                photograph(browser, f"{ui}/assets/staged_snapshots?{check}", "check", shows="bad_records")
+                photograph(browser, f"{ui}/assets/coverage", "coverage", shows="complete", click="Show Markdown")
 
 
 if __name__ == "__main__":
