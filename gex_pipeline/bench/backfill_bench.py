@@ -79,27 +79,21 @@ def measure_backfill(*, partitions: int, tell: Tell) -> BackfillRun:
         for each in wanted:
             path = files / f"{each.date}_{each.feed.ticker}_classic_{each.feed.endpoint}.json"
             write_history_file(path, Session(feed=each.feed, date=each.date, snapshots=SNAPSHOTS, strikes=STRIKES))
-        with GexBotStandIn(files, rate_limit=True) as gexbot, _system(folder, gexbot, tell) as graphql:
+        with GexBotStandIn(files, rate_limit=True) as gexbot, running_system(folder, gexbot, tell) as graphql:
             seconds, first = _backfill(graphql, [each.key for each in wanted], tell)
             refused = sum(request.status == 403 for request in gexbot.requests)
     return BackfillRun(partitions, seconds, first, refused)
 
 
 def _backfill(graphql: str, keys: list[str], tell: Tell) -> tuple[float, float]:
-    """Launch a backfill as the UI does; return the seconds until all runs have ended, and until the first has."""
+    """Run a backfill; return the seconds until all runs have ended, and until the first has."""
     started = time.monotonic()
-    selection = [{"path": [asset]} for asset in ASSETS]
-    launched = _ask(graphql, _LAUNCH, {"params": {"assetSelection": selection, "partitionNames": keys}})
-    answer = launched["launchPartitionBackfill"]
-    if "backfillId" not in answer:
-        raise BenchmarkError(f"the backfill was not launched: {answer}")
-    tags = [{"key": "dagster/backfill", "value": answer["backfillId"]}]
+    backfill = launch_backfill(graphql, keys)
     first = 0.0
     while (seconds := time.monotonic() - started) < RUN_SECONDS:
-        runs = _ask(graphql, _RUNS, {"filter": {"tags": tags}})["runsOrError"]["results"]
-        statuses = [run["status"] for run in runs]
+        statuses = run_statuses(graphql, backfill)
         if "FAILURE" in statuses or "CANCELED" in statuses:
-            raise BenchmarkError(f"a run of the backfill failed: {_failures(graphql, tags)}")
+            raise BenchmarkError(f"a run of the backfill failed: {_failures(graphql, backfill)}")
         ended = statuses.count("SUCCESS")
         first = first or (seconds if ended else 0.0)
         if ended == len(keys):
@@ -109,16 +103,36 @@ def _backfill(graphql: str, keys: list[str], tell: Tell) -> tuple[float, float]:
     raise BenchmarkError(f"the backfill did not end within {RUN_SECONDS:g} s")
 
 
-def _failures(graphql: str, tags: list[dict[str, str]]) -> list[dict[str, Any]]:
+def launch_backfill(graphql: str, keys: list[str]) -> str:
+    """Launch a backfill of the group `history` as the UI does, for these partition keys; return its id."""
+    selection = [{"path": [asset]} for asset in ASSETS]
+    launched = ask(graphql, _LAUNCH, {"params": {"assetSelection": selection, "partitionNames": keys}})
+    answer = launched["launchPartitionBackfill"]
+    if "backfillId" not in answer:
+        raise BenchmarkError(f"the backfill was not launched: {answer}")
+    return str(answer["backfillId"])
+
+
+def run_statuses(graphql: str, backfill: str) -> list[str]:
+    """Return the statuses of a backfill's runs that are there by now."""
+    runs = ask(graphql, _RUNS, {"filter": {"tags": _tags(backfill)}})["runsOrError"]["results"]
+    return [run["status"] for run in runs]
+
+
+def _tags(backfill: str) -> list[dict[str, str]]:
+    return [{"key": "dagster/backfill", "value": backfill}]
+
+
+def _failures(graphql: str, backfill: str) -> list[dict[str, Any]]:
     """Return what the runs that failed say of it."""
-    filters = {"tags": tags, "statuses": ["FAILURE", "CANCELED"]}
-    runs = _ask(graphql, _FAILURES, {"filter": filters})["runsOrError"]["results"]
+    filters = {"tags": _tags(backfill), "statuses": ["FAILURE", "CANCELED"]}
+    runs = ask(graphql, _FAILURES, {"filter": filters})["runsOrError"]["results"]
     events = (event for run in runs for event in run["eventConnection"]["events"])
     return [event for event in events if "Failure" in event["__typename"]]
 
 
 @contextmanager
-def _system(folder: Path, gexbot: GexBotStandIn, tell: Tell) -> Iterator[str]:
+def running_system(folder: Path, gexbot: GexBotStandIn, tell: Tell) -> Iterator[str]:
     """Run `gex up` for the length of a block; yield the address of Dagster's GraphQL."""
     port, dagster_port = free_port(), free_port()
     environment = clean_environment() | {
@@ -152,7 +166,7 @@ def _wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes])
         time.sleep(POLL_SECONDS)
 
 
-def _ask(graphql: str, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+def ask(graphql: str, query: str, variables: dict[str, Any]) -> dict[str, Any]:
     answer = requests.post(graphql, json={"query": query, "variables": variables}, timeout=60).json()
     if "errors" in answer:
         raise BenchmarkError(f"Dagster answered: {answer['errors'][0]['message']}")
