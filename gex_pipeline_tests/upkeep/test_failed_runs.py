@@ -3,8 +3,6 @@
 import datetime as dt
 import time
 import uuid
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -15,7 +13,6 @@ from dagster._core.storage.runs.schema import RunsTable
 from sqlalchemy import update
 
 from gex_pipeline.definitions import defs
-from gex_pipeline.demo.gexbot_standin import GexBotStandIn
 from gex_pipeline.history import telling
 from gex_pipeline.history.fetching import FETCH_TAG
 from gex_pipeline.history.sensors import LAUNCH_TAG, REQUEST_TAG
@@ -64,13 +61,6 @@ def execute(instance: dg.DagsterInstance, settings: Settings, run: dg.RunRequest
     return defs.resolve_job_def("tell_operators").execute_in_process(
         run_config=run.run_config, instance=instance, resources={"settings": settings}, raise_on_error=False
     )
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    (tmp_path / "gexbot").mkdir()
-    with GexBotStandIn(tmp_path / "gexbot") as gexbot, dg.DagsterInstance.ephemeral() as instance:
-        yield World(tmp_path, instance, gexbot)
 
 
 @pytest.fixture

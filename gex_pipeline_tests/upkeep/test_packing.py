@@ -1,8 +1,6 @@
 """Published files get smaller at night and say the same; what cannot be packed stays as it is."""
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import dagster as dg
 import pyarrow as pa
@@ -10,7 +8,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from gex_pipeline.definitions import defs
-from gex_pipeline.demo.gexbot_standin import GexBotStandIn
 from gex_pipeline.errors import PermanentError
 from gex_pipeline.history.exporting import export_day
 from gex_pipeline.history.paths import Table
@@ -18,13 +15,6 @@ from gex_pipeline.history.staging import read_summary, staging_lock
 from gex_pipeline.upkeep.packing import loose_files, pack
 from gex_pipeline_tests.history_import.world import NEXT_DAY, TABLES, ZERO, World
 from gex_pipeline_tests.records import record
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    (tmp_path / "gexbot").mkdir()
-    with GexBotStandIn(tmp_path / "gexbot") as gexbot, dg.DagsterInstance.ephemeral() as instance:
-        yield World(tmp_path, instance, gexbot)
 
 
 @pytest.fixture

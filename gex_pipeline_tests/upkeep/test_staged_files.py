@@ -2,13 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
-import dagster as dg
-import pytest
-
-from gex_pipeline.demo.gexbot_standin import GexBotStandIn
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.history.reporting import finished_files
 from gex_pipeline.settings import Settings
@@ -17,13 +11,6 @@ from gex_pipeline.upkeep.staged_files import delete_staged
 from gex_pipeline_tests.history_import.world import NEXT_DAY, TABLES, ZERO, World
 
 DAY = 86_400
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    (tmp_path / "gexbot").mkdir()
-    with GexBotStandIn(tmp_path / "gexbot") as gexbot, dg.DagsterInstance.ephemeral() as instance:
-        yield World(tmp_path, instance, gexbot)
 
 
 def staged(world: World) -> set[str]:
