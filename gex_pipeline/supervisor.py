@@ -1,4 +1,4 @@
-"""`gex up`: the gateway, the Dagster UI and the daemon under one supervisor that stops them all in order."""
+"""`gex up`: the gateway, Dagster's code server, UI and daemon under one supervisor that stops them all in order."""
 
 import contextlib
 import ctypes
@@ -9,10 +9,13 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -33,6 +36,12 @@ MAX_QUICK_ENDS = 5
 LONGEST_PAUSE_SECONDS = 60.0
 LOG_TAIL_LINES = 15
 _PR_SET_PDEATHSIG = 1
+_WORKSPACE = """\
+load_from:
+  - grpc_server:
+      socket: {socket}
+      location_name: gex_pipeline.definitions
+"""
 
 logger = logging.getLogger("gex_pipeline.up")
 
@@ -42,7 +51,7 @@ class Child:
     """One process of the system.
 
     Attributes:
-        url: answers when the process is ready; None when it has no address.
+        answers: whether the process is ready; None when it cannot be asked.
         log: where its output goes; None for our own standard error.
         can_wait: captures and readers go before it on a busy machine, and before what it starts.
     """
@@ -50,7 +59,7 @@ class Child:
     name: str
     command: list[str]
     environment: dict[str, str]
-    url: str | None = None
+    answers: Callable[[], bool] | None = None
     log: Path | None = None
     can_wait: bool = False
     process: subprocess.Popen[bytes] | None = None
@@ -117,24 +126,28 @@ def run_all(settings: Settings) -> int:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise PermanentError(f"gex up already runs on {settings.data_dir}; stop it first") from error
-    children = _children(settings, log_dir)
-    try:
-        prepare_dagster_home(settings)
-        subprocess.run([sys.executable, "-m", "gex_pipeline.orphaned_runs"], env=children[0].environment, check=False)
-        for child in children:
-            child.start()
-        if not _wait_until_ready(children, stop):
-            return 0 if stop.is_set else 1
-        logger.info("gateway  %s", settings.gateway_address)
-        logger.info("Dagster  http://127.0.0.1:%d", settings.dagster_port)
-        logger.info("data     %s (logs in %s)", settings.data_dir, log_dir)
-        return _watch(children, stop)
-    finally:
-        logger.info("stopping")
-        # The daemon first, so that nothing new begins; the gateway last, so that captures are taken until the end.
-        for child in reversed(children):
-            child.stop()
-        lock.release()
+    # The path of a socket has to be short.
+    with tempfile.TemporaryDirectory(prefix="gex-") as scratch:
+        servers, clients = _children(settings, log_dir, Path(scratch))
+        try:
+            prepare_dagster_home(settings)
+            environment = servers[0].environment
+            subprocess.run([sys.executable, "-m", "gex_pipeline.orphaned_runs"], env=environment, check=False)
+            for group in (servers, clients):
+                for child in group:
+                    child.start()
+                if not _wait_until_ready(group, stop):
+                    return 0 if stop.is_set else 1
+            logger.info("gateway  %s", settings.gateway_address)
+            logger.info("Dagster  http://127.0.0.1:%d", settings.dagster_port)
+            logger.info("data     %s (logs in %s)", settings.data_dir, log_dir)
+            return _watch([*servers, *clients], stop)
+        finally:
+            logger.info("stopping")
+            # The daemon first, so that nothing new begins; the gateway last, to take captures until the end.
+            for child in reversed([*servers, *clients]):
+                child.stop()
+            lock.release()
 
 
 class _StopFlag:
@@ -149,38 +162,62 @@ class _StopFlag:
         self.is_set = True
 
 
-def _children(settings: Settings, log_dir: Path) -> list[Child]:
+def _children(settings: Settings, log_dir: Path, scratch: Path) -> tuple[list[Child], list[Child]]:
+    """Return the gateway and the code server, and then those that ask the code server as they start."""
     environment = environment_for_children(settings)
     scripts = Path(sys.executable).parent
-    location = ["-m", "gex_pipeline.definitions"]
     gateway = [sys.executable, "-m", "webhook_gateway", "--host", settings.host, "--port", str(settings.port)]
     gateway += ["--log-level", settings.log_level, "--log-dir", str(log_dir.absolute())]
-    webserver = [str(scripts / "dagster-webserver"), *location, "--port", str(settings.dagster_port)]
-    webserver += ["--suppress-warnings", "--dagster-log-level", "warning", "--code-server-log-level", "warning"]
-    daemon = [str(scripts / "dagster-daemon"), "run", *location, "--log-level", "warning"]
-    return [
-        Child("gateway", gateway, environment, url=f"{settings.gateway_address}/health"),
+    # One code server for both: each would start its own, and the daemon another one every minute.
+    code_socket, workspace = scratch / "code-server.sock", scratch / "workspace.yaml"
+    workspace.write_text(_WORKSPACE.format(socket=code_socket))
+    code_server = [
+        str(scripts / "dagster"),
+        "api",
+        "grpc",
+        "--socket",
+        str(code_socket),
+        "-m",
+        "gex_pipeline.definitions",
+    ]
+    code_server += ["--log-level", "warning"]
+    webserver = [str(scripts / "dagster-webserver"), "-w", str(workspace), "--port", str(settings.dagster_port)]
+    webserver += ["--suppress-warnings", "--dagster-log-level", "warning"]
+    daemon = [str(scripts / "dagster-daemon"), "run", "-w", str(workspace), "--log-level", "warning"]
+    servers = [
+        Child("gateway", gateway, environment, answers=partial(_answers, f"{settings.gateway_address}/health")),
+        Child(
+            "Dagster code server",
+            code_server,
+            environment,
+            answers=partial(_listens, code_socket),
+            log=log_dir / "dagster-code-server.log",
+            can_wait=True,
+        ),
+    ]
+    clients = [
         Child(
             "Dagster UI",
             webserver,
             environment,
-            url=f"http://127.0.0.1:{settings.dagster_port}/server_info",
+            answers=partial(_answers, f"http://127.0.0.1:{settings.dagster_port}/server_info"),
             log=log_dir / "dagster-webserver.log",
         ),
         Child("Dagster daemon", daemon, environment, log=log_dir / "dagster-daemon.log", can_wait=True),
     ]
+    return servers, clients
 
 
 def _wait_until_ready(children: list[Child], stop: _StopFlag) -> bool:
-    """Wait until every address answers; say what is wrong and return False when one does not."""
+    """Wait until all that can be asked answer; say what is wrong and return False when one does not."""
     deadline = time.monotonic() + START_SECONDS
-    waiting = [child for child in children if child.url]
+    waiting = children
     while waiting and not stop.is_set:
         for child in children:
             if not child.is_running or time.monotonic() > deadline:
                 logger.error("%s did not start%s", child.name, _tail(child))
                 return False
-        waiting = [child for child in waiting if not _answers(child.url or "")]
+        waiting = [child for child in waiting if child.answers and not child.answers()]
         time.sleep(POLL_SECONDS)
     return not stop.is_set
 
@@ -229,6 +266,11 @@ def _answers(url: str) -> bool:
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError):
         return False
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def _unchecked() -> ssl.SSLContext:
