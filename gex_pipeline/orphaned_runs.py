@@ -5,11 +5,10 @@ import sys
 import dagster as dg
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
-from gex_pipeline.dagster_home import limit_downloads
 from gex_pipeline.process_mark import is_gone, process_mark
 from gex_pipeline.settings import Settings, load_settings
 
-PROCESS_TAG = "gex/process"
+PROCESS_TAG, STARTER_TAG = "gex/process", "gex/run_starter"
 UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
@@ -25,7 +24,7 @@ def close_dead_runs(instance: dg.DagsterInstance) -> list[str]:
 
     Dagster itself notices a run that dies under its code server, not one that dies with it.
     """
-    dead = [run for run in _unfinished(instance) if PROCESS_TAG in run.tags and is_gone(run.tags[PROCESS_TAG])]
+    dead = [run for run in _unfinished(instance) if (mark := _mark_of(run)) and is_gone(mark)]
     for run in dead:
         _close(instance, run, "The run's process ended before the run did.")
     return [run.run_id for run in dead]
@@ -40,7 +39,7 @@ def close_orphaned_runs(instance: dg.DagsterInstance) -> list[str]:
     Returns:
         The ids of the runs.
     """
-    orphaned = [run for run in _unfinished(instance) if GRPC_INFO_TAG in run.tags]
+    orphaned = [run for run in _unfinished(instance) if run.tags.keys() & {GRPC_INFO_TAG, STARTER_TAG}]
     for run in orphaned:
         _close(instance, run, "The run was cut off when the system stopped.")
     return [run.run_id for run in orphaned]
@@ -50,13 +49,16 @@ def _unfinished(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
     return list(instance.get_runs(filters=dg.RunsFilter(statuses=UNFINISHED)))
 
 
+def _mark_of(run: dg.DagsterRun) -> str | None:
+    """Return the mark of the process that does a run, or will fork the one that does."""
+    return run.tags.get(PROCESS_TAG) or run.tags.get(STARTER_TAG)
+
+
 def _close(instance: dg.DagsterInstance, run: dg.DagsterRun, why: str) -> None:
     instance.report_run_failed(run, why)
-    instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 if __name__ == "__main__":
     with dg.DagsterInstance.get() as home:
-        limit_downloads(home)
         for run_id in (*close_dead_runs(home), *close_orphaned_runs(home)):
             sys.stderr.write(f"run {run_id} was cut off when the system stopped; it is reported as failed\n")

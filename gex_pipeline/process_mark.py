@@ -1,20 +1,34 @@
 """The mark of a process, by which another one can tell later that it is gone."""
 
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
 
 
-def process_mark() -> str:
-    """Return the mark of this process: host, boot, process id and start, which no other process ever has together."""
-    return f"{socket.gethostname()}:{_boot()}:{os.getpid()}:{_started(os.getpid())}"
+def process_mark(process_id: int | None = None) -> str:
+    """Return the mark of a process, this one by default: host, boot, process id and start.
+
+    No other process ever has all four.
+    """
+    process_id = process_id or os.getpid()
+    return f"{socket.gethostname()}:{_boot()}:{process_id}:{_started(process_id)}"
 
 
 def is_gone(mark: str) -> bool:
     """Tell whether a process has ended; of one on another host nothing is known, so it has not."""
     host, boot, process_id, started = mark.rsplit(":", 3)
     return host == socket.gethostname() and (boot != _boot() or _started(int(process_id)) != started)
+
+
+def interrupt(mark: str) -> bool:
+    """Send a process SIGINT; return False when it has ended or runs on another host."""
+    host, _, process_id, _ = mark.rsplit(":", 3)
+    if host != socket.gethostname() or is_gone(mark):
+        return False
+    os.kill(int(process_id), signal.SIGINT)
+    return True
 
 
 def _boot() -> str:

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 import gex_pipeline.definitions
-from gex_pipeline.dagster_home import DOWNLOAD_POOL, limit_downloads, prepare_dagster_home
+from gex_pipeline.dagster_home import prepare_dagster_home
 from gex_pipeline.definitions import defs
 from gex_pipeline.orphaned_runs import close_orphaned_runs
 from gex_pipeline.settings import load_settings
@@ -145,35 +145,6 @@ def test_a_sensor_that_warns_runs_by_default_and_launches_nothing_but_the_tellin
     sensor = defs.resolve_sensor_def(name)
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
     assert [target.resolvable_to_job for target in sensor.targets] == ["tell_operators"]
-
-
-def test_what_writes_the_database_takes_turns_in_one_pool(tmp_path: Path) -> None:
-    pools = {node.name: node.definition.pool for node in defs.resolve_job_def("history_import").nodes}  # type: ignore[attr-defined]
-    assert pools == {
-        "history_file": "gex_downloads",
-        "stage_history": None,
-        "check_staged": None,
-        "import_history": "gex_database",
-        "check_stored": "gex_database",
-        "export_history": "gex_database",
-        "check_published": "gex_database",
-    }
-    home = prepare_dagster_home(load_settings(data_dir=tmp_path, dagster_home=tmp_path / "home"))
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        assert instance.event_log_storage.get_pool_limits() == []
-        assert instance.get_concurrency_config().pool_config.default_pool_limit == 1
-
-
-def test_a_few_files_are_downloaded_at_a_time_unless_somebody_says_otherwise(tmp_path: Path) -> None:
-    home = prepare_dagster_home(load_settings(data_dir=tmp_path, dagster_home=tmp_path / "home"))
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        storage = instance.event_log_storage
-        storage.initialize_concurrency_limit_to_default(DOWNLOAD_POOL)
-        limit_downloads(instance)
-        assert {limit.name: limit.limit for limit in storage.get_pool_limits()} == {"gex_downloads": 3}
-        storage.set_concurrency_slots(DOWNLOAD_POOL, 1)
-        limit_downloads(instance)
-        assert {limit.name: limit.limit for limit in storage.get_pool_limits()} == {"gex_downloads": 1}
 
 
 def test_the_workspace_file_names_the_code_location() -> None:

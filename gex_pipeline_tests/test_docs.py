@@ -11,10 +11,9 @@ from gex_pipeline.alerts.__main__ import parser as alerts_parser
 from gex_pipeline.alerts.conditions import CONDITIONS
 from gex_pipeline.audit import assets as audit
 from gex_pipeline.cli import app as command_line
-from gex_pipeline.dagster_home import DOWNLOAD_POOL
 from gex_pipeline.definitions import defs
 from gex_pipeline.history import jobs, judging, schedules, sensors, telling
-from gex_pipeline.history.assets import DATABASE_POOL, GROUP
+from gex_pipeline.history.assets import GROUP
 from gex_pipeline.history.partitions import PARTITIONS
 from gex_pipeline.live.assets import live_tables_sensor
 from gex_pipeline.live.judging import MESSAGE_CHECKS
@@ -64,10 +63,10 @@ def test_every_asset_check_job_schedule_and_sensor_is_in_the_readme() -> None:
     named = _section("Dagster")
     assets = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
     names = assets | {check.name for check in (*judging.STAGED, *judging.STORED, *judging.PUBLISHED)}
-    names |= {jobs.history_import.name, sensors.history_queue_sensor.name, DATABASE_POOL, "gex_pipeline.definitions"}
+    names |= {jobs.history_import.name, sensors.history_queue_sensor.name, "gex_pipeline.definitions"}
     names |= {schedules.daily_fetch.name, sensors.history_expiry_sensor.name, live_tables_sensor.name}
     names |= {check.name for check in MESSAGE_CHECKS} | {"fresh"}
-    names |= {DOWNLOAD_POOL, jobs.live_export.name, schedules.session_export.name}
+    names |= {jobs.live_export.name, schedules.session_export.name}
     names |= {failed_runs.failed_runs_sensor.name, telling.tell_operators.name}
     names |= {nightly_upkeep.upkeep.name, nightly_upkeep.nightly_upkeep.name}
     names |= {audit.integrity_audit.name, audit.weekly_audit.name}

@@ -1,10 +1,11 @@
 """A process is known by its mark until it has ended."""
 
 import os
+import signal
 import subprocess
 import sys
 
-from gex_pipeline.process_mark import is_gone, process_mark
+from gex_pipeline.process_mark import interrupt, is_gone, process_mark
 
 CODE = "from gex_pipeline.process_mark import process_mark; print(process_mark(), flush=True); input()"
 
@@ -27,6 +28,18 @@ def test_another_process_with_the_same_id_is_not_taken_for_it() -> None:
     assert is_gone(f"{mark}0")
     host, _, process_id, started = mark.rsplit(":", 3)
     assert is_gone(f"{host}:another boot:{process_id}:{started}")
+
+
+def test_a_process_is_interrupted_by_its_mark_and_no_other_in_its_place() -> None:
+    with subprocess.Popen([sys.executable, "-c", CODE], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        mark = process.stdout.readline().decode().strip()
+        assert not interrupt(f"{mark}0")
+        assert not interrupt(f"elsewhere.{mark}")
+        assert process.poll() is None
+        assert interrupt(mark)
+        assert process.wait(10) == -signal.SIGINT
+    assert not interrupt(mark)
 
 
 def test_of_a_process_on_another_host_nothing_is_known() -> None:

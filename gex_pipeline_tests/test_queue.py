@@ -14,7 +14,6 @@ from gex_pipeline.demo.gexbot_standin import GexBotStandIn
 from gex_pipeline.demo.sessions import Session, write_history_file
 from gex_pipeline.feeds import Feed, request_id
 from gex_pipeline.history import assets, sensors
-from gex_pipeline.history.assets import DATABASE_POOL
 from gex_pipeline.history.queue_plan import FIRST_RETRY_MS, LOST_AFTER_MS
 from gex_pipeline.history.sensors import LAUNCH_TAG, REQUEST_TAG, history_queue_sensor
 from gex_pipeline.settings import Settings, load_settings
@@ -102,7 +101,7 @@ def queue(tmp_path: Path, gexbot: GexBotStandIn) -> Iterator[Queue]:
 
 @pytest.fixture
 def no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assets.history_file.op, "_retry_policy", None)
+    monkeypatch.setattr(assets, "DOWNLOAD_RETRIES", dg.RetryPolicy(max_retries=0))
 
 
 def test_without_a_database_or_without_requests_the_sensor_has_nothing_to_do(queue: Queue) -> None:
@@ -313,17 +312,6 @@ def test_a_run_whose_process_died_is_launched_again(queue: Queue) -> None:
     row = queue.row()
     assert (row.status, row.run_id) == ("pending", run.run_id)
     assert row.last_error == "the run's process ended before the run did"
-
-
-def test_a_run_whose_process_died_gives_back_its_place_in_the_pool(queue: Queue) -> None:
-    queue.announce()
-    run = launched_run(queue, queue.launch())
-    places = queue.instance.event_log_storage
-    places.set_concurrency_slots(DATABASE_POOL, 1)
-    assert places.claim_concurrency_slot(DATABASE_POOL, run.run_id, "import_history").is_claimed
-    queue.instance.report_run_failed(run)
-    queue.tick()
-    assert places.get_concurrency_info(DATABASE_POOL).claimed_slots == []
 
 
 def test_a_run_that_was_canceled_is_not_launched_again(queue: Queue) -> None:

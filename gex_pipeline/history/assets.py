@@ -7,8 +7,7 @@ from contextlib import contextmanager
 import dagster as dg
 from pydantic import Field
 
-from gex_pipeline.dagster_home import DOWNLOAD_POOL
-from gex_pipeline.errors import DownloadInterruptedError, PermanentError
+from gex_pipeline.errors import PermanentError, TransientError
 from gex_pipeline.history.day import export_tables, import_rows, stage_file
 from gex_pipeline.history.download import Progress, find_source
 from gex_pipeline.history.metadata import (
@@ -24,7 +23,6 @@ from gex_pipeline.history.paths import Partition
 from gex_pipeline.settings import Settings
 
 GROUP = "history"
-DATABASE_POOL = "gex_database"
 # In the metadata of a failed step: another run may do better.
 IS_TRANSIENT = "is_transient"
 PROGRESS_SECONDS = 5.0
@@ -36,14 +34,12 @@ Context = dg.AssetExecutionContext
 @dg.asset(
     partitions_def=PARTITIONS,
     group_name=GROUP,
-    pool=DOWNLOAD_POOL,
-    retry_policy=DOWNLOAD_RETRIES,
     kinds={"json"},
 )
 def history_file(context: Context, settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult[None]:
     """The day's history file on disk, whole, with its checksum."""
     started = time.monotonic()
-    with permanent_failures(), _interrupted_downloads():
+    with permanent_failures(), _further_attempts(context):
         obtained = obtain(settings, Partition.parse(context.partition_key), _progress_log(context))
     file = obtained.file
     context.log.info("%s: %s, %s bytes", obtained.origin, file.path.name, f"{file.size_bytes:,}")
@@ -89,7 +85,6 @@ class ImportConfig(dg.Config):
 @dg.multi_asset(
     name="import_history",
     partitions_def=PARTITIONS,
-    pool=DATABASE_POOL,
     specs=[
         dg.AssetSpec(
             f"gex_{table}",
@@ -119,7 +114,6 @@ def import_history(
 @dg.multi_asset(
     name="export_history",
     partitions_def=PARTITIONS,
-    pool=DATABASE_POOL,
     specs=[
         dg.AssetSpec(
             f"{table}_parquet",
@@ -151,12 +145,17 @@ def permanent_failures() -> Iterator[None]:
 
 
 @contextmanager
-def _interrupted_downloads() -> Iterator[None]:
-    """Turn what another attempt may cure into a failure that is retried, with its message and what is known of it."""
+def _further_attempts(context: Context) -> Iterator[None]:
+    """Have what another attempt may cure tried again; at last it is a failure with its message and what is known.
+
+    An asset's own retry policy would also have Dagster try again what somebody terminates.
+    """
     try:
         yield
-    except DownloadInterruptedError as error:
-        raise dg.Failure(description=str(error), metadata={**error.details, IS_TRANSIENT: True}) from error
+    except TransientError as error:
+        failure = dg.Failure(description=str(error), metadata={**error.details, IS_TRANSIENT: True})
+        pause = DOWNLOAD_RETRIES.calculate_delay(context.retry_number + 1)
+        raise dg.RetryRequested(DOWNLOAD_RETRIES.max_retries, seconds_to_wait=pause) from failure
 
 
 def _progress_log(context: Context) -> Progress:

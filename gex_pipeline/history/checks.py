@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from gex_pipeline.history.assets import DATABASE_POOL, permanent_failures
+from gex_pipeline.history.assets import permanent_failures
 from gex_pipeline.history.attempts import Attempt, record_attempt
 from gex_pipeline.history.judging import PUBLISHED, STAGED, STORED, Check, judge, refusals
 from gex_pipeline.history.metadata import describe_verdict, severity
@@ -27,10 +27,10 @@ def _spec(check: Check) -> dg.AssetCheckSpec:
         )
 
 
-def _checks(name: str, checks: tuple[Check, ...], pool: str | None = None) -> dg.AssetChecksDefinition:
+def _checks(name: str, checks: tuple[Check, ...]) -> dg.AssetChecksDefinition:
     """Run a family of checks in one step."""
 
-    @dg.multi_asset_check(name=name, specs=[_spec(check) for check in checks], pool=pool)
+    @dg.multi_asset_check(name=name, specs=[_spec(check) for check in checks])
     def judge_all(
         context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]
     ) -> Iterator[dg.AssetCheckResult]:
@@ -54,5 +54,5 @@ def _checks(name: str, checks: tuple[Check, ...], pool: str | None = None) -> dg
 
 
 staged_checks = _checks("check_staged", STAGED)
-stored_checks = _checks("check_stored", STORED, pool=DATABASE_POOL)
-published_checks = _checks("check_published", PUBLISHED, pool=DATABASE_POOL)
+stored_checks = _checks("check_stored", STORED)
+published_checks = _checks("check_published", PUBLISHED)

@@ -12,6 +12,7 @@ from urllib3.exceptions import HTTPError
 
 from gex_pipeline.errors import DiskFullError, DownloadInterruptedError, PermanentError, SourceUnavailableError
 from gex_pipeline.formats.history_file import is_gzip
+from gex_pipeline.history.download_places import download_place
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.hosts import is_allowed_host
 from gex_pipeline.outgoing import guarded_session, shown
@@ -119,7 +120,7 @@ def download(settings: Settings, partition: Partition, url: str, progress: Progr
     # Two runs of one partition take turns; the second then finds the finished file of the first.
     with FileLock(partial.with_suffix(".lock")), guarded_session() as session:
         try:
-            with disk_errors(partial.parent):
+            with download_place(settings.source_dir), disk_errors(partial.parent):
                 _fetch(session, settings.history_hosts, url, partial, progress)
         except DiskFullError:
             # The rest of the system needs the room more than a resumed download.

@@ -145,8 +145,6 @@ def _state(instance: dg.DagsterInstance, request: Request) -> RunState | None:
         return RunState(run.run_id, "running")
     if run.status == dg.DagsterRunStatus.SUCCESS:
         return RunState(run.run_id, "succeeded")
-    # A run whose process was killed in a step of a pool would keep its place, and all others out, for ever.
-    instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
     if run.status == dg.DagsterRunStatus.CANCELED:
         return RunState(run.run_id, "failed", "the run was canceled")
     failure = why_failed(instance, run.run_id)

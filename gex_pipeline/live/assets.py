@@ -6,7 +6,7 @@ import dagster as dg
 
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.errors import GexError
-from gex_pipeline.history.assets import DATABASE_POOL, permanent_failures
+from gex_pipeline.history.assets import permanent_failures
 from gex_pipeline.history.metadata import Metadata, describe_verdict
 from gex_pipeline.history.verdicts import Verdict, clock, markdown
 from gex_pipeline.live.judging import (
@@ -83,7 +83,6 @@ def look(settings: Settings, now_ms: int, judged_last: str | None) -> dg.SensorR
         *(dg.AssetCheckSpec("fresh", asset=asset, description=description) for asset, description in FRESH.items()),
         *(dg.AssetCheckSpec(each.name, asset=each.asset, description=each.description) for each in MESSAGE_CHECKS),
     ],
-    pool=DATABASE_POOL,
 )
 def live_checks(settings: dg.ResourceParam[Settings]) -> Iterator[dg.AssetCheckResult]:
     """Judge now what the sensor judges by itself, of the last session that has settled."""

@@ -33,4 +33,4 @@ def world(tmp_path: Path, instance: dg.DagsterInstance, gexbot: GexBotStandIn) -
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the download step try again without its pauses of seconds."""
     policy = dg.RetryPolicy(max_retries=assets.DOWNLOAD_RETRIES.max_retries, delay=0.01)
-    monkeypatch.setattr(assets.history_file.op, "_retry_policy", policy)
+    monkeypatch.setattr(assets, "DOWNLOAD_RETRIES", policy)

@@ -131,4 +131,3 @@ def test_an_expired_link_is_not_retried(world: World) -> None:
 def test_the_pauses_between_downloads_grow() -> None:
     policy = assets.DOWNLOAD_RETRIES
     assert (policy.max_retries, policy.delay, policy.backoff) == (3, 2, dg.Backoff.EXPONENTIAL)
-    assert assets.history_file.op.retry_policy is policy

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from gex_pipeline.dagster_home import DOWNLOAD_POOL, prepare_dagster_home
+from gex_pipeline.dagster_home import prepare_dagster_home
 from gex_pipeline.demo.gexbot_standin import GexBotStandIn
 from gex_pipeline.orphaned_runs import PROCESS_TAG
 from gex_pipeline.process_mark import process_mark
@@ -102,4 +102,3 @@ def test_whatever_is_killed_the_queue_dagster_and_the_lineage_agree_again(tmp_pa
             alive: "STARTED",
         }
         assert world.query("SELECT status, run_id FROM data_lineage") == [("imported", third)]
-        assert instance.event_log_storage.get_concurrency_info(DOWNLOAD_POOL).claimed_slots == []
