@@ -2,7 +2,9 @@
 
 from __future__ import annotations  # evaluated, they would keep DuckDB types alive
 
+import ctypes
 import datetime as dt
+import errno
 import json
 import os
 import signal
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from gex_pipeline.feeds import Feed
+from gex_pipeline.storage import files
 from gex_pipeline.storage.files import keep_aside, publish, sha256_of, write_whole
 from gex_pipeline.storage.quarantine import (
     BadRecord,
@@ -74,6 +77,39 @@ def test_a_file_is_durable_before_it_has_its_name_and_the_name_after(
     monkeypatch.setattr(os, "fsync", fsync)
     write_whole(target, b"content")
     assert synced == [(target.stat().st_ino, False), (tmp_path.stat().st_ino, True)]
+
+
+def test_a_large_file_is_written_back_in_small_pieces_before_it_is_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[tuple[int, int] | str] = []
+    write_piece, fsync = files._sync_file_range, os.fsync
+
+    def noted_piece(descriptor: int, start: int, size_bytes: int, flags: int) -> int:
+        done.append((start, size_bytes))
+        return write_piece(descriptor, start, size_bytes, flags) if write_piece else 0
+
+    def noted_fsync(descriptor: int) -> None:
+        done.append("synced")
+        fsync(descriptor)
+
+    path = tmp_path / "large"
+    path.write_bytes(bytes(2 * 1024**2 + 5))
+    monkeypatch.setattr(files, "_sync_file_range", noted_piece)
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    files.sync(path)
+    assert done == [(0, 1024**2), (1024**2, 1024**2), (2 * 1024**2, 5), "synced"]
+
+
+def test_what_the_disk_refuses_of_a_piece_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> int:
+        ctypes.set_errno(errno.EIO)
+        return -1
+
+    monkeypatch.setattr(files, "_sync_file_range", refuse)
+    (tmp_path / "file").write_bytes(b"content")
+    with pytest.raises(OSError, match="Input/output error"):
+        files.sync(tmp_path / "file")
 
 
 PUBLISH_SLOWLY = """

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gex_pipeline.errors import BackupError
 from gex_pipeline.storage.disk import require_room
+from gex_pipeline.storage.files import write_back
 
 # Called with the bytes that were copied and those there are.
 ByteProgress = Callable[[int, int], None]
@@ -114,8 +115,7 @@ def _copy_blocks(
         digest = hashlib.sha256(content).digest()
         if digest != digest_before:
             _write_all(target, offset, content)
-            if digest_before is None:
-                os.fsync(target)  # bit by bit, as captures wait for whatever the disk still has to write
+            write_back(target, offset, offset + len(content))
         return digest
 
     offsets = range(0, size_bytes, _BLOCK_BYTES)

@@ -15,7 +15,7 @@ from gex_pipeline.loader.archive import compress_segment
 from gex_pipeline.loader.attempts import Attempt, at_work, fewer, take_left_behind
 from gex_pipeline.loader.batch import Batch
 from gex_pipeline.loader.position import Position, read_position, write_position
-from gex_pipeline.loader.reading import Piece, read_next
+from gex_pipeline.loader.reading import Piece, read_behind, read_next
 from gex_pipeline.loader.status import Loaded
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage import request_queue
@@ -40,6 +40,14 @@ QUALIFY row_number() OVER (PARTITION BY id ORDER BY received_at) = 1
 """
 
 logger = logging.getLogger(__name__)
+
+
+class _RefusedError(Exception):
+    """The database refused a row of a piece."""
+
+    def __init__(self, piece: Piece, error: Exception) -> None:
+        super().__init__(str(error))
+        self.piece = piece
 
 
 @dataclass
@@ -88,12 +96,12 @@ class Loader:
         piece = read_next(journal_dir, self.position)
         if piece is None:
             return 0
-        piece = self._fewer_where_many_failed(piece)
         try:
-            self._load(journal, piece)
-        except REFUSED_ROWS as error:
+            piece = self._load(journal, self._fewer_where_many_failed(piece))
+        except _RefusedError as refused:
+            piece = refused.piece
             if len(piece.records) == 1:
-                self._put_aside(journal, piece, f"the database refused it: {error}")
+                self._put_aside(journal, piece, f"the database refused it: {refused}")
             else:
                 self._failed.append(_attempt(journal, piece))
                 return self.load_next()
@@ -122,18 +130,31 @@ class Loader:
             self._failed.pop()
         return piece.first(fewer(self._failed[-1].records)) if self._failed else piece
 
-    def _load(self, journal: str, piece: Piece) -> None:
+    def _load(self, journal: str, piece: Piece) -> Piece:
+        """Load a piece, with what was captured while the database was waited for, and return both as one."""
         attempt = _attempt(journal, piece)
         if self._failed and self._failed[-1].begin == attempt.begin and self._failed[-1].end == attempt.end:
             attempt = self._failed[-1]
         if attempt.is_fatal:
             self._put_aside(journal, piece, f"the loader died of it {attempt.deaths} times")
-            return
+            return piece
         batch = Batch(piece.start.segment)
+        self._transform(batch, piece, attempt)
+        try:
+            with self._lease("load captures") as connection:
+                if not self._failed and (later := read_behind(self.settings.journal_dir, piece)):
+                    piece = piece.followed_by(later)
+                    attempt = _attempt(journal, piece)
+                    self._transform(batch, later, attempt)
+                self._commit(connection, journal, batch, piece, attempt)
+        except REFUSED_ROWS as error:
+            raise _RefusedError(piece, error) from error
+        return piece
+
+    def _transform(self, batch: Batch, piece: Piece, attempt: Attempt) -> None:
         with at_work(self.settings.journal_dir, attempt):
             for record in piece.records:
                 batch.add(record)
-        self._commit(journal, batch, piece, attempt)
 
     def _put_aside(self, journal: str, piece: Piece, reason: str) -> None:
         """Keep a single record in quarantine and go on behind it."""
@@ -141,7 +162,8 @@ class Loader:
         batch = Batch(piece.start.segment)
         content = record.content if isinstance(record, DamagedLine) else record.body
         batch.bad.append(BadRecord(record.offset, reason, content))
-        self._commit(journal, batch, piece, _attempt(journal, piece))
+        with self._lease("load captures") as connection:
+            self._commit(connection, journal, batch, piece, _attempt(journal, piece))
 
     def _quarantine(self, journal: str, batch: Batch) -> str | None:
         """Keep what cannot be loaded and return a sentence about it, None when all can."""
@@ -184,8 +206,10 @@ class Loader:
         except (GexError, OSError) as error:
             logger.warning("going on without a backup: %s", error)
 
-    def _commit(self, journal: str, batch: Batch, piece: Piece, attempt: Attempt) -> None:
-        with self._lease("load captures") as connection, at_work(self.settings.journal_dir, attempt):
+    def _commit(
+        self, connection: duckdb.DuckDBPyConnection, journal: str, batch: Batch, piece: Piece, attempt: Attempt
+    ) -> None:
+        with at_work(self.settings.journal_dir, attempt):
             ensure_schema(connection)
             with transaction(connection):
                 stored = read_position(connection, journal)

@@ -46,6 +46,10 @@ class Piece:
         end = Position(self.end.segment, self.records[records - 1].end)
         return Piece(self.start, end, self.records[:records], is_limited=True)
 
+    def followed_by(self, later: "Piece") -> "Piece":
+        """Return this piece and the one behind it in the same segment as one."""
+        return Piece(self.start, later.end, self.records + later.records, later.is_limited)
+
 
 def read_next(journal_dir: Path, position: Position) -> Piece | None:
     """Return what comes next, None when everything is read; a segment is left only when it has a successor.
@@ -67,6 +71,18 @@ def read_next(journal_dir: Path, position: Position) -> Piece | None:
             return Piece(Position(segment, offset), end, records, is_limited)
         expected, offset = segment + 1, 0
     return None
+
+
+def read_behind(journal_dir: Path, piece: Piece) -> Piece | None:
+    """Return what was captured since a piece was read, as far as its batch has room; None when there is nothing."""
+    if piece.is_limited or piece.is_missing:
+        return None
+    later = read_next(journal_dir, piece.end)
+    if later is None or later.is_missing or later.start.segment != piece.end.segment:
+        return None
+    room = later.records[: BATCH_RECORDS - len(piece.records)]
+    fitting = sum(record.end - piece.start.byte_offset <= BATCH_BYTES for record in room)
+    return later.first(fitting) if fitting else None
 
 
 def _segments_from(journal_dir: Path, first: int) -> dict[int, Path]:

@@ -1,5 +1,7 @@
 """Files that appear whole or not at all."""
 
+import ctypes
+import errno
 import hashlib
 import os
 import shutil
@@ -16,6 +18,13 @@ _TEMPORARY = ".{name}.{pid}.tmp"
 # Coarser than any clock that a file system takes its times from.
 _SETTLED_AFTER_NS = 100_000_000
 _MOST_REMEMBERED = 1024
+# What a capture that is synced meanwhile has to wait for.
+_PIECE_BYTES = 1024**2
+_WRITE_AND_WAIT = 1 | 2 | 4  # SYNC_FILE_RANGE_WAIT_BEFORE, _WRITE and _WAIT_AFTER
+_FAILED_WRITES = {errno.EIO, errno.ENOSPC, errno.EDQUOT}
+_sync_file_range = getattr(ctypes.CDLL(None, use_errno=True), "sync_file_range", None)  # Linux has it
+if _sync_file_range is not None:
+    _sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 
 
 @contextmanager
@@ -70,9 +79,27 @@ def sync(path: Path) -> None:
     """Make a file's content, or a folder's entries, durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
+        write_back(descriptor, 0, os.fstat(descriptor).st_size)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_back(descriptor: int, start: int, end: int) -> None:
+    """Have the disk take these bytes of a file piece by piece, so that its queue stays short.
+
+    A large file that is synced at once holds up every capture that is synced meanwhile. What is written so is not
+    durable before the file is synced.
+    """
+    if _sync_file_range is None:
+        return
+    for place in range(start, end, _PIECE_BYTES):
+        if _sync_file_range(descriptor, place, min(_PIECE_BYTES, end - place), _WRITE_AND_WAIT) != 0:
+            code = ctypes.get_errno()
+            if code not in _FAILED_WRITES:
+                return  # this file system does not know the call
+            # The kernel tells a failed write once, so the fsync that follows would not know of it.
+            raise OSError(code, os.strerror(code))
 
 
 class Version(NamedTuple):
