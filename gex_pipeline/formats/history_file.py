@@ -147,7 +147,7 @@ def _decode_objects(text: bytes) -> list[Fields]:
         objects = _objects.decode(b"[" + (_LADDER_KEY + b"0").join(others) + b"]")
         if len(objects) == len(ends) and all(bytes(fields.get("strikes", b"")) == b"0" for fields in objects):
             for fields, part, end in zip(objects, rest, ends, strict=True):
-                fields["strikes"] = msgspec.Raw(part[:end])
+                fields["strikes"] = msgspec.Raw(memoryview(part)[:end])
             return objects
     return _objects.decode(b"[" + text + b"]")
 
