@@ -66,6 +66,9 @@ def assert_staged_as_read(
     assert (summary.first_ms, summary.last_ms) == (
         min(reading.first, default=None), max(reading.first, default=None)
     )  # fmt: skip
+    times = [row["timestamp"] for row in reading.snapshots]
+    levels = [(row["timestamp"], row["strike"]) for row in reading.strikes]
+    assert summary.is_sorted == (times == sorted(times) and levels == sorted(levels))
     quarantined = Path(summary.quarantine).read_text().splitlines() if summary.quarantine else []
     assert [
         (bad["position"], bad["reason"].partition(":")[0], bad["record"].strip())
@@ -118,5 +121,18 @@ def test_a_number_among_plain_ones_that_is_something_else_is_staged_as_the_slow_
         f'{{"timestamp":{1763130602 + second},"ticker":"SPX","spot":{spot if second == 3 else 6730.25},"min_dte":0,'
         f'"zero_gamma":6712,"strikes":[[6730,1,2,[1,2,3,4,5]]]}}'
         for second in range(6)
+    ]
+    assert_staged_as_read(tmp_path / "data", f"[{','.join(records)}]".encode(), records)
+
+
+@pytest.mark.parametrize("levels", [(6700, 6710, 6690), (6710, 6700, 6720), (6700, 6700, 6700)])
+@pytest.mark.parametrize("seconds", [(0, 1), (1, 0)])
+def test_rows_are_told_to_be_in_order_when_times_and_in_each_ladder_strikes_ascend(
+    seconds: tuple[int, int], levels: tuple[int, int, int], tmp_path: Path
+) -> None:
+    ladders = (f"[{levels[0]},1,2,[1,2,3,4,5]],[{levels[1]},1,2,[1,2,3,4,5]]", f"[{levels[2]},1,2,[1,2,3,4,5]]")
+    records = [
+        f'{{"timestamp":{1763130602 + second},"ticker":"SPX","spot":6730.25,"strikes":[{ladder}]}}'
+        for second, ladder in zip(seconds, ladders, strict=True)
     ]
     assert_staged_as_read(tmp_path / "data", f"[{','.join(records)}]".encode(), records)

@@ -29,7 +29,7 @@ class Bound:
 
 # Well under what is reached on a quiet machine, so that a noisy one does not trip them. Memory hardly varies.
 BOUNDS = (
-    Bound(IMPORT_RATIO, "at least", 0.65),
+    Bound(IMPORT_RATIO, "at least", 1.0),
     Bound(IMPORT_LEASE, "at most", 3.0),
     Bound(IMPORT_MEMORY, "at most", 1_000),
     Bound(GROWN_RATIO, "at most", 1.3),

@@ -197,9 +197,8 @@ def parse_vendor_ladders(ladders: Sequence[Json]) -> tuple[Strikes, npt.NDArray[
     """
     text = b"[" + b",".join(ladders) + b"]"
     skeleton = text.translate(None, NUMERAL_BYTES)
-    # Between two ladders stands "]]],[["; of the 12n + 1 characters of a ladder of n strikes 12n - 4 are left.
-    pieces = (b"]]]," + skeleton[1:-1] + b",[[").split(b"]]],[[")[1:-1]
-    sizes = [(len(piece) + 4) // 12 for piece in pieces]
+    # A ladder ends at its first "]]]"; of the 12n + 1 characters of n strikes and the one before 12n - 1 are left.
+    sizes = [(len(piece) + 1) // 12 for piece in skeleton.split(b"]]]")[:-1]]
     if 0 in sizes or skeleton != b"[" + b",".join(map(vendor_skeleton, sizes)) + b"]":
         return None
     values = flat_numbers(text)

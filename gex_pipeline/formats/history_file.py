@@ -18,10 +18,10 @@ from gex_pipeline.errors import MalformedFileError
 
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_DECOMPRESSED_BYTES = 4 * 1024**3
-# About 75 snapshots: enough for the work on columns, and little enough that the thread which writes Parquet is not
+# About 300 snapshots: enough for the work on columns, and little enough that the thread which writes Parquet is not
 # kept waiting for Python's lock.
-PIECE_BYTES = 500_000
-PIECE_RECORDS = 75
+PIECE_BYTES = 2_000_000
+PIECE_RECORDS = 300
 _WRAPPERS = ("data", "history", "frames", "results")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLANKS = b" \t\r\n"
@@ -147,7 +147,7 @@ def _decode_objects(text: bytes) -> list[Fields]:
         objects = _objects.decode(b"[" + (_LADDER_KEY + b"0").join(others) + b"]")
         if len(objects) == len(ends) and all(bytes(fields.get("strikes", b"")) == b"0" for fields in objects):
             for fields, part, end in zip(objects, rest, ends, strict=True):
-                fields["strikes"] = msgspec.Raw(part[:end])
+                fields["strikes"] = msgspec.Raw(memoryview(part)[:end])
             return objects
     return _objects.decode(b"[" + text + b"]")
 

@@ -334,8 +334,8 @@ class _ParquetPair:
         )
         self._last = snapshot_times[-1], levels[-1]
         steps = np.diff(strike_times)
-        is_strikes_order = (steps > 0) | ((steps == 0) & (np.diff(levels) >= 0))
-        return bool((np.diff(snapshot_times) >= 0).all() and is_strikes_order.all())
+        is_strikes_order = (steps >= 0).all() and (steps[np.diff(levels) < 0] > 0).all()
+        return bool((np.diff(snapshot_times) >= 0).all() and is_strikes_order)
 
     def _wait(self) -> None:
         if self._pending is not None:
