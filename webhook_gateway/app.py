@@ -38,6 +38,7 @@ from webhook_gateway.journal_writer import JournalWriter
 from webhook_gateway.openapi import finish_document
 from webhook_gateway.queries import Queries
 from webhook_gateway.rate_limits import RateLimits
+from webhook_gateway.session_times import SessionTimes
 from webhook_gateway.state import Gateway, gateway_of
 from webhook_gateway.streams import Streams
 
@@ -82,9 +83,17 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        coverage = KnownCoverage(settings)
+        coverage, session_times = KnownCoverage(settings), SessionTimes(settings)
         gateway = app.state.gateway = Gateway(
-            settings, journal, loader, poller, RateLimits(settings), Queries(settings), streams, coverage
+            settings,
+            journal,
+            loader,
+            poller,
+            RateLimits(settings),
+            Queries(settings),
+            streams,
+            coverage,
+            session_times,
         )
         await asyncio.to_thread(gateway.latest.rebuild, settings.journal_dir)
         gateway.latest.on_newer = streams.offer
@@ -96,7 +105,7 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
             yield
         finally:
             gateway.queries.close()
-            await asyncio.gather(coverage.stop(), *(child.stop() for child in companions))
+            await asyncio.gather(coverage.stop(), session_times.stop(), *(child.stop() for child in companions))
             await journal.close()
             await loader.stop()
 

@@ -48,6 +48,12 @@ async def page_settings(request: Request) -> Response:
     return json_response({"needs_key": settings.api_key is not None, **known})
 
 
+@router.get("/page/sessions")
+async def page_sessions(request: Request) -> Response:
+    """Tell the page when the exchange opens and closes: pairs of epoch milliseconds, none when it is not known."""
+    return json_response(await gateway_of(request).session_times.find())
+
+
 @router.get("/")
 @router.get("/page/{name:path}")
 async def show_page(request: Request) -> Response:

@@ -71,14 +71,6 @@ def test_the_recorder_tells_how_it_is(browser: Browser, recorder: GatewayProcess
         expect(health.locator("div:has(> dt:text-is('Queue')) .value")).to_have_text("0 open")
 
 
-def test_a_feed_that_fell_silent_is_called_stale(browser: Browser, recorder: GatewayProcess) -> None:
-    post_one(recorder, "SILENT", 0)
-    with visit(browser, f"{recorder.url}/?feed=SILENT:gex_zero") as trader:
-        expect(trader.page.locator("#age")).to_contain_text(" old")
-        trader.page.evaluate("() => { const now = Date.now; Date.now = () => now() + 134_000; }")
-        expect(trader.page.locator("#age")).to_contain_text("stale: nothing for 2 min")
-
-
 def test_an_empty_recorder_says_what_to_post_and_shows_it(browser: Browser, tmp_path: Path) -> None:
     with running_gateway(tmp_path / "data") as gateway, visit(browser, gateway.url) as newcomer:
         example = newcomer.page.locator("#example")
