@@ -7,7 +7,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-PIECE_ROWS = 2_000
+PIECE_ROWS = 5_000
 _JSON_COLUMNS = frozenset({"max_priors", "max_change", "extra"})
 _read_raw = msgspec.json.Decoder(msgspec.Raw).decode
 

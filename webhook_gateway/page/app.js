@@ -40,7 +40,7 @@ async function start() {
     const settings = await ask("/page/settings", { signal });
     if (settings.needs_key && !hasKey()) return wantKey(false);
     if (settings.needs_key && !settings.dagster_port) return wantKey(true);
-    dagster = `http://${location.hostname}:${settings.dagster_port}`;
+    dagster = settings.dagster_url?.replace(/\/+$/, "") ?? `http://${location.hostname}:${settings.dagster_port}`;
     hide("key-form");
     show("health-card", "records");
     await Promise.all([watchHealth(signal), watchRecords(signal), watchSessions(signal), findFeeds(signal)]);
