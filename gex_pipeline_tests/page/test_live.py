@@ -44,6 +44,14 @@ def test_the_newest_values_are_shown_and_change_within_seconds(browser: Browser,
         expect(page.locator("#lines-table tbody tr").first).to_contain_text("7,103.25")
 
 
+def test_a_snapshot_without_strikes_is_shown_without_complaint(browser: Browser, recorder: GatewayProcess) -> None:
+    post_one(recorder, "BARE", 0, strikes=[])
+    with visit(browser, f"{recorder.url}/?feed=BARE:gex_zero") as trader:
+        expect(trader.page.locator(figure("Spot"))).to_have_text(f"{SPX_DAY[-1]['spot']:,.2f}")
+        expect(trader.page.locator("#profile svg")).to_be_visible()
+        assert trader.complaints == []
+
+
 def test_the_choice_is_kept_in_the_address(browser: Browser, recorder: GatewayProcess) -> None:
     with visit(browser, recorder.url) as trader:
         page = trader.page
