@@ -30,7 +30,7 @@ RECORDED = ("NQ_NDX:gex_zero", "SPX:gex_zero")
 SHORT_DAYS, NO_DAYS = {7, 23}, {10, 16}
 WIDE = {"width": 1240, "height": 1010}
 # What a picture ends with: all of the page, or on a phone what is seen first.
-LAST_PARTS, MARGIN = {"page-phone": "#lines-card"}, 14
+LAST_PARTS, MARGIN = {"page-phone": "#profile-card"}, 8
 PICTURES: dict[str, dict[str, Any]] = {
     "page-light": {"viewport": WIDE, "color_scheme": "light"},
     "page-dark": {"viewport": WIDE, "color_scheme": "dark"},
