@@ -73,6 +73,13 @@ def sessions_before(now_ms: int, count: int) -> list[dt.date]:
     return [day for day in recent if session_bounds_ms(day)[1] <= now_ms][-count:]
 
 
+def sessions_around(now_ms: int) -> list[tuple[int, int]]:
+    """Return open and close (epoch ms UTC) of the last session that had closed at a moment, and of those after it."""
+    [last_closed] = sessions_before(now_ms, 1)
+    last = new_york_time(now_ms).date() + dt.timedelta(days=LONGEST_BREAK_DAYS)
+    return [session_bounds_ms(day) for day in trading_days(last_closed, last)]
+
+
 def day_bounds_ms(date: dt.date) -> tuple[int, int]:
     """Return the first and the last millisecond of a calendar day in New York, as epoch milliseconds UTC."""
     midnight = dt.datetime.combine(date, dt.time(), NEW_YORK)

@@ -20,7 +20,8 @@ def test_the_page_is_served_without_the_key_and_tells_strangers_nothing(guarded:
     assert get(guarded, "/").headers["content-type"] == "text/html; charset=utf-8"
     assert get(guarded, "/page/app.js").headers["content-type"] == "text/javascript; charset=utf-8"
     assert get(guarded, "/page/settings").json() == {"needs_key": True}
-    assert get(guarded, "/page/settings", {"X-API-Key": KEY}).json() == {"needs_key": True, "dagster_port": 3000}
+    known = {"needs_key": True, "dagster_port": 3000, "dagster_url": None}
+    assert get(guarded, "/page/settings", {"X-API-Key": KEY}).json() == known
 
 
 def test_every_file_forbids_what_is_not_its_own(gateway: GatewayProcess) -> None:

@@ -38,6 +38,7 @@ from webhook_gateway.journal_writer import JournalWriter
 from webhook_gateway.openapi import finish_document
 from webhook_gateway.queries import Queries
 from webhook_gateway.rate_limits import RateLimits
+from webhook_gateway.session_times import SessionTimes
 from webhook_gateway.state import Gateway, gateway_of
 from webhook_gateway.streams import Streams
 
@@ -82,9 +83,17 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        coverage = KnownCoverage(settings)
+        coverage, session_times = KnownCoverage(settings), SessionTimes(settings)
         gateway = app.state.gateway = Gateway(
-            settings, journal, loader, poller, RateLimits(settings), Queries(settings), streams, coverage
+            settings,
+            journal,
+            loader,
+            poller,
+            RateLimits(settings),
+            Queries(settings),
+            streams,
+            coverage,
+            session_times,
         )
         await asyncio.to_thread(gateway.latest.rebuild, settings.journal_dir)
         gateway.latest.on_newer = streams.offer
@@ -96,7 +105,7 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
             yield
         finally:
             gateway.queries.close()
-            await asyncio.gather(coverage.stop(), *(child.stop() for child in companions))
+            await asyncio.gather(coverage.stop(), session_times.stop(), *(child.stop() for child in companions))
             await journal.close()
             await loader.stop()
 
@@ -131,13 +140,14 @@ def create_app(settings: Settings, *, with_loader: bool = True, url: str | None 
 def captures_first(app: FastAPI) -> ASGIApp:
     """Wrap an application so that captures skip the framework's layers, which cost more than all their own work.
 
-    They reach the same functions with the same answers. A browser's request has an Origin and takes the long way.
+    So does the newest snapshot, which pages ask for every second. They reach the same functions with the same
+    answers. A browser's request to another origin names its Origin and takes the long way.
     """
-    direct = {route.path: route.endpoint for route in capture.router.routes if isinstance(route, APIRoute)}
+    direct = {("POST", route.path): route.endpoint for route in capture.router.routes if isinstance(route, APIRoute)}
+    direct["GET", "/gex/latest"] = latest_routes.answer_latest
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
-        is_post = scope["type"] == "http" and scope["method"] == "POST"
-        endpoint = direct.get(scope["path"]) if is_post else None
+        endpoint = direct.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
         if endpoint is None or any(name == b"origin" for name, _ in scope["headers"]):
             await app(scope, receive, send)
             return

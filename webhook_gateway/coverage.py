@@ -3,14 +3,14 @@
 import asyncio
 import datetime as dt
 import logging
-import sys
 from collections.abc import Collection
 from contextlib import suppress
 
 import msgspec
 
 from gex_pipeline.errors import TransientError
-from gex_pipeline.settings import Settings, environment_for_children
+from gex_pipeline.settings import Settings
+from webhook_gateway.child_answer import answer_of
 
 FRESH_SECONDS = 30.0
 LONGEST_SECONDS = 120.0
@@ -70,29 +70,11 @@ class KnownCoverage:
 
     async def _refresh(self) -> None:
         try:
-            answer = await asyncio.wait_for(self._ask_child(), LONGEST_SECONDS)
+            answer = await asyncio.wait_for(answer_of(self._settings, "audit"), LONGEST_SECONDS)
             self._days = await asyncio.to_thread(_read, answer)
         except (OSError, TimeoutError, msgspec.MsgspecError) as error:
             logger.warning("the coverage is not known anew: %s", error or type(error).__name__)
         self._looked_at = asyncio.get_running_loop().time()
-
-    async def _ask_child(self) -> bytes:
-        """Return what the child prints; it has a session of its own, so that Ctrl-C is left to us."""
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "gex_pipeline.audit",
-            stdout=asyncio.subprocess.PIPE,
-            env=environment_for_children(self._settings),
-            start_new_session=True,
-        )
-        try:
-            answer, _ = await child.communicate()
-            return answer
-        finally:
-            with suppress(ProcessLookupError):
-                child.kill()
-            await child.wait()
 
 
 def _read(answer: bytes) -> list[tuple[str, dt.date, msgspec.Raw]]:

@@ -53,11 +53,12 @@ class Written:
 
     def __init__(self, answer: "Answer", media_type: str) -> None:
         """Make it at once when it is small or its format is written in one piece."""
-        from gex_pipeline.queries.rows import arrow_stream, json_pieces, parquet_file  # noqa: PLC0415
+        from gex_pipeline.queries.json_rows import json_pieces  # noqa: PLC0415
+        from gex_pipeline.queries.rows import arrow_stream, parquet_file  # noqa: PLC0415
 
         self.headers = headers_of(answer)
         self.media_type = media_type
-        self._pieces: Iterator[bytes] = iter(())
+        self._pieces: Iterator[bytes | memoryview] = iter(())
         if media_type == ARROW:
             self.body: bytes | None = arrow_stream(answer.rows)
         elif media_type == PARQUET:
@@ -72,7 +73,7 @@ class Written:
         if self.body is not None:
             return Response(self.body, headers=self.headers, media_type=self.media_type)
 
-        async def rest() -> AsyncIterator[bytes]:
+        async def rest() -> AsyncIterator[bytes | memoryview]:
             while piece := await queries.go_on(lambda: next(self._pieces, b"")):
                 yield piece
 

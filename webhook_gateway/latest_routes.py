@@ -41,6 +41,12 @@ async def show_latest(
         raise problem(404, FieldProblem("feed", asked, f"a feed captured lately: {known or 'there is none'}"))
     shown = []
     for feed, held in found:
+        if held.shown is None:
+            await asyncio.sleep(0)  # captures go first
         shown.append(show_snapshot(feed, held))
-        await asyncio.sleep(0)  # captures go first
     return Response(b"[" + b",".join(shown) + b"]", media_type="application/json")
+
+
+async def answer_latest(request: Request) -> Response:
+    """Show the newest snapshots to a request that came past the framework."""
+    return await show_latest(request, request.query_params.get("ticker"), request.query_params.get("endpoint"))

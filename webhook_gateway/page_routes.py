@@ -42,10 +42,17 @@ OPEN_PATHS = frozenset({*_FILES, "/page/settings"})
 
 @router.get("/page/settings")
 async def page_settings(request: Request) -> Response:
-    """Tell the page whether it has to ask for the key and, when it has sent it, the port of the Dagster UI."""
+    """Tell the page whether it has to ask for the key and, when it has sent it, where the Dagster UI is."""
     settings = gateway_of(request).settings
-    known = {"dagster_port": settings.dagster_port} if has_key(request, settings.api_key) else {}
-    return json_response({"needs_key": settings.api_key is not None, **known})
+    known = {"dagster_port": settings.dagster_port, "dagster_url": settings.dagster_url}
+    shown = known if has_key(request, settings.api_key) else {}
+    return json_response({"needs_key": settings.api_key is not None, **shown})
+
+
+@router.get("/page/sessions")
+async def page_sessions(request: Request) -> Response:
+    """Tell the page when the exchange opens and closes: pairs of epoch milliseconds, none when it is not known."""
+    return json_response(await gateway_of(request).session_times.find())
 
 
 @router.get("/")

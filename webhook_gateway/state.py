@@ -13,6 +13,7 @@ from webhook_gateway.journal_writer import JournalWriter
 from webhook_gateway.latest import LatestSnapshots
 from webhook_gateway.queries import Queries
 from webhook_gateway.rate_limits import RateLimits
+from webhook_gateway.session_times import SessionTimes
 from webhook_gateway.streams import Streams
 
 
@@ -25,6 +26,7 @@ class Gateway:
         queries: reads what was recorded, in threads.
         streams: who is sent new snapshots as they come.
         coverage: which days are stored, as it was found last.
+        session_times: when the exchange opens and closes.
         latest: the newest snapshot of each feed.
         accepted: history requests by id as they were answered, for the moment until the loader has stored them.
         figures: what was last known of the database, for whoever must not wait for it.
@@ -38,6 +40,7 @@ class Gateway:
     queries: Queries
     streams: Streams
     coverage: KnownCoverage
+    session_times: SessionTimes
     latest: LatestSnapshots = field(default_factory=LatestSnapshots)
     accepted: dict[int, dict[str, Any]] = field(default_factory=dict)
     figures: Figures = field(default_factory=Figures)

@@ -8,10 +8,12 @@ from gex_pipeline.bench.backlog_run import COUNT, BacklogRun, measure_backlog
 from gex_pipeline.bench.capture_bench import NOTHING, PLAIN, CaptureComparison, compare_captures
 from gex_pipeline.bench.growth_bench import GROWN_ROWS, Growth, measure_growth
 from gex_pipeline.bench.import_bench import OWN_YARDSTICK, ImportComparison, compare_imports
+from gex_pipeline.bench.query_bench import NEWEST, PUBLISHED_HOUR, TODAYS_HOUR, QueryRun, run_queries
 from gex_pipeline.bench.turns import Tell
 
 ROUNDS = 3
 CAPTURE_SECONDS = 5.0
+QUERY_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Measured:
     growth: Growth
     captures: CaptureComparison
     backlog: BacklogRun
+    queries: QueryRun
 
 
 def measure_everything(day: Path, fourfold: Path, tell: Tell) -> Measured:
@@ -35,12 +38,13 @@ def measure_everything(day: Path, fourfold: Path, tell: Tell) -> Measured:
         measure_growth(day, fourfold, rows=GROWN_ROWS, repeat=ROUNDS, tell=tell),
         compare_captures(repeat=ROUNDS, seconds=CAPTURE_SECONDS, tell=tell),
         measure_backlog(count=COUNT, repeat=ROUNDS, tell=tell),
+        run_queries(day, seconds=QUERY_SECONDS, tell=tell),
     )
 
 
 def ratios(measured: Measured) -> dict[str, float]:
     """Return what the floors speak of, by the name of the benchmark."""
-    imports, growth = measured.imports, measured.growth
+    imports, growth, queries = measured.imports, measured.growth, measured.queries
     return {
         floors.IMPORT_RATIO: imports.ratio(OWN_YARDSTICK),
         floors.IMPORT_LEASE: imports.ours.lease_seconds,
@@ -53,4 +57,8 @@ def ratios(measured: Measured) -> dict[str, float]:
         floors.CAPTURE_GAIN: measured.captures.ratio(PLAIN),
         floors.BACKLOG_SPEED: measured.backlog.per_second,
         floors.BACKLOG_MEMORY: measured.backlog.peak_mb,
+        floors.QUERY_NEWEST: queries.queries[NEWEST].p95_ms,
+        floors.QUERY_PUBLISHED: queries.queries[PUBLISHED_HOUR].p95_ms,
+        floors.QUERY_TODAY: queries.queries[TODAYS_HOUR].p95_ms,
+        floors.QUERY_CAPTURES: queries.beside.p95_ms / queries.alone.p95_ms,
     }

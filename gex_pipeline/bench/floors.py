@@ -16,6 +16,10 @@ CAPTURE_TAIL = "capture: p99, times a no-op route's"
 CAPTURE_GAIN = "capture: times as fast as a connection for each request"
 BACKLOG_SPEED = "backlog: snapshots/s loaded after an outage"
 BACKLOG_MEMORY = "backlog: peak MB of the loader"
+QUERY_NEWEST = "queries beside imports: p95 ms of the newest snapshot"
+QUERY_PUBLISHED = "queries beside imports: p95 ms of an hour of a published day as JSON"
+QUERY_TODAY = "queries beside imports: p95 ms of an hour of today as JSON"
+QUERY_CAPTURES = "captures beside imports and queries: p95, times that without queries"
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,10 @@ BOUNDS = (
     Bound(CAPTURE_GAIN, "at least", 60),
     Bound(BACKLOG_SPEED, "at least", 1_000),
     Bound(BACKLOG_MEMORY, "at most", 500),
+    Bound(QUERY_NEWEST, "at most", 25),
+    Bound(QUERY_PUBLISHED, "at most", 250),
+    Bound(QUERY_TODAY, "at most", 300),
+    Bound(QUERY_CAPTURES, "at most", 3),
 )
 
 

@@ -30,6 +30,7 @@ STARTS = 60
 LIVE = "LIVE"
 FOUR = "spot_price,zero_gamma,sum_gex_vol"
 NEWEST = "newest snapshot"
+PUBLISHED_HOUR, TODAYS_HOUR = (f"one hour, {place}, all columns, JSON" for place in ("published", "today"))
 
 
 @dataclass(frozen=True)

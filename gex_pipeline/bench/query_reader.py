@@ -3,7 +3,7 @@
 import http.client
 import sys
 import time
-from itertools import count
+from itertools import cycle
 
 import msgspec
 import numpy as np
@@ -54,24 +54,28 @@ def ask(port: int, queries: dict[str, Query], seconds: float) -> dict[str, Query
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     answers: dict[str, list[tuple[float, int, bool]]] = {name: [] for name in queries}
     until = time.monotonic() + seconds
-    for turn in count():
-        for name, query in queries.items():
-            if turn and time.monotonic() >= until:
-                connection.close()
-                return {name: _figures(each) for name, each in answers.items()}
-            started = time.perf_counter()
-            connection.request("GET", query.paths[turn % len(query.paths)], headers={"Accept": query.media_type})
-            answer = connection.getresponse()
-            body = answer.read()
-            took = time.perf_counter() - started
-            if answer.status not in {200, 503}:
-                raise BenchmarkError(f"{name}: {answer.status} {body[:500].decode(errors='replace')}")
-            is_lacking = answer.status == 503 or answer.headers["X-Gex-Partial"] is not None
-            if query.rows is not None and not is_lacking and len(msgspec.json.decode(body)) != query.rows:
-                raise BenchmarkError(f"{name}: other than {query.rows:,} rows")
-            answers[name].append((took, len(body), is_lacking))
-            time.sleep(PAUSE_SECONDS)
-    raise AssertionError
+    for turn, (name, query) in enumerate(cycle(queries.items())):
+        if turn >= len(queries) and time.monotonic() >= until:
+            break
+        answers[name].append(_ask_once(connection, name, query, turn // len(queries)))
+        time.sleep(PAUSE_SECONDS)
+    connection.close()
+    return {name: _figures(each) for name, each in answers.items()}
+
+
+def _ask_once(connection: http.client.HTTPConnection, name: str, query: Query, turn: int) -> tuple[float, int, bool]:
+    """Return the seconds an answer took, its bytes, and whether it was lacking."""
+    started = time.perf_counter()
+    connection.request("GET", query.paths[turn % len(query.paths)], headers={"Accept": query.media_type})
+    answer = connection.getresponse()
+    body = answer.read()
+    took = time.perf_counter() - started
+    if answer.status not in {200, 503}:
+        raise BenchmarkError(f"{name}: {answer.status} {body[:500].decode(errors='replace')}")
+    is_lacking = answer.status == 503 or answer.headers["X-Gex-Partial"] is not None
+    if query.rows is not None and not is_lacking and len(msgspec.json.decode(body)) != query.rows:
+        raise BenchmarkError(f"{name}: other than {query.rows:,} rows")
+    return took, len(body), is_lacking
 
 
 def _figures(answers: list[tuple[float, int, bool]]) -> QueryFigures:

@@ -153,6 +153,8 @@ def bench_all() -> None:
         console.print(tables.growth_table(measured.growth))
         console.print(tables.capture_table(measured.captures))
         console.print(tables.backlog_table(measured.backlog))
+        for table in tables.query_tables(measured.queries):
+            console.print(table)
         judged, status = judge(ratios(measured))
         console.print(tables.verdict_table(judged))
     raise typer.Exit(status)

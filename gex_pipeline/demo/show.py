@@ -70,8 +70,9 @@ def run_demo(*, keep_running: bool) -> int:
         0 when everything that was sent is where it belongs, 1 otherwise.
     """
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
-    # Ctrl-C and SIGTERM both unwind through the context managers below.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    # Ctrl-C and SIGTERM both unwind through the context managers below, also where a shell had SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="gex-demo-", ignore_cleanup_errors=True) as scratch:
         try:
             return _show(console, Path(scratch), keep_running=keep_running)

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import logging
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,11 +15,14 @@ import pyarrow.parquet as pq
 from gex_pipeline.errors import RecordError
 from gex_pipeline.feeds import Feed
 from gex_pipeline.history.paths import Partition, Table
+from gex_pipeline.queries.held_columns import HeldColumns
 from gex_pipeline.queries.rows import cut, empty_rows
 from gex_pipeline.queries.spans import Span
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.files import Version, version_of
 from gex_pipeline.storage.lease import in_memory, quoted
+
+_HELD = HeldColumns()
 
 logger = logging.getLogger(__name__)
 
@@ -64,19 +68,39 @@ def _rows(path: Path, version: Version) -> int:  # noqa: ARG001 - files of anoth
 
 
 def read_published(path: Path, columns: tuple[str, ...], span: Span, limit: int | None = None) -> pa.Table | None:
-    """Return the rows of a span by time, the first so many; None when the file cannot be read."""
+    """Return the rows of a span by time, the first so many; None when the file cannot be read.
+
+    `timestamp` is one of the columns.
+    """
     try:
-        with pq.ParquetFile(path, pre_buffer=False) as file:
+        with pa.OSFile(os.fspath(path)) as file:
             return _read_rows(file, columns, span, limit).cast(empty_rows(columns).schema)
-    except (OSError, pa.ArrowException, ValueError) as error:
+    except (OSError, pa.ArrowException, ValueError, KeyError) as error:
         _warn(path, error)
         return None
 
 
-def _read_rows(file: pq.ParquetFile, columns: tuple[str, ...], span: Span, limit: int | None) -> pa.Table:
+def _read_rows(file: pa.OSFile, columns: tuple[str, ...], span: Span, limit: int | None) -> pa.Table:
+    """Cut the rows out of columns that are held, or else read."""
+    version = version_of(file)
+    found = _HELD.find(version, columns)
+    if len(found) < len(columns):
+        parquet = pq.ParquetFile(file, pre_buffer=False)
+        if parquet.num_row_groups > 1:
+            return _read_groups(parquet, columns, span, limit)
+        missing = [name for name in columns if name not in found]
+        read = parquet.read(missing, use_threads=False)
+        new = {name: read[name] for name in missing}
+        _HELD.keep(version, new)
+        found |= new
+    rows = pa.table({name: found[name] for name in columns})
+    return cut(rows if _is_by_time(rows["timestamp"].to_numpy()) else rows.sort_by("timestamp"), span).slice(0, limit)
+
+
+def _read_groups(file: pq.ParquetFile, columns: tuple[str, ...], span: Span, limit: int | None) -> pa.Table:
     """Read the row groups that have some of the rows; of a file that is not by time all of them."""
-    times = _times(file)
-    if not np.all(times[1:] >= times[:-1]):
+    times = file.read(["timestamp"], use_threads=False)["timestamp"].to_numpy()
+    if not _is_by_time(times):
         return cut(file.read(columns, use_threads=False).sort_by("timestamp"), span).slice(0, limit)
     first, last = np.searchsorted(times, span)
     last = max(first, last if limit is None else min(last, first + limit))
@@ -89,9 +113,8 @@ def _read_rows(file: pq.ParquetFile, columns: tuple[str, ...], span: Span, limit
     return file.read_row_groups(groups, columns, use_threads=False).slice(first - before, last - first)
 
 
-def _times(file: pq.ParquetFile) -> npt.NDArray[np.int64]:
-    times: npt.NDArray[np.int64] = file.read(["timestamp"], use_threads=False)["timestamp"].to_numpy()
-    return times
+def _is_by_time(times: npt.NDArray[np.int64]) -> bool:
+    return bool(np.all(times[1:] >= times[:-1]))
 
 
 def read_published_ladder(path: Path, timestamp_ms: int) -> pa.Table | None:
@@ -109,14 +132,8 @@ def read_published_ladder(path: Path, timestamp_ms: int) -> pa.Table | None:
 
 def last_published_ms(path: Path, at_ms: int) -> int | None:
     """Return the time of the last snapshot up to a moment; None without one, or when the file cannot be read."""
-    try:
-        with pq.ParquetFile(path, pre_buffer=False) as file:
-            times = _times(file)
-    except (OSError, pa.ArrowException) as error:
-        _warn(path, error)
-        return None
-    until = times[times <= at_ms]
-    return int(until.max()) if len(until) else None
+    rows = read_published(path, ("timestamp",), Span(0, at_ms + 1))
+    return int(rows["timestamp"][-1].as_py()) if rows is not None and rows.num_rows else None
 
 
 def _warn(path: Path, error: Exception) -> None:

@@ -1,10 +1,9 @@
-"""Tables of snapshots: cut by time, put together, written in the format that was asked for."""
+"""Tables of snapshots: cut by time, put together, written as Arrow or Parquet."""
 
 import io
-from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Literal
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,9 +16,6 @@ from gex_pipeline.queries.spans import Span
 Format = Literal["json", "arrow", "parquet"]
 
 _TYPES = {field.name: field.type for field in (*STRIKES_SCHEMA, *PUBLISHED_SNAPSHOTS_SCHEMA)}
-JSON_PIECE_ROWS = 500
-_JSON_COLUMNS = frozenset({"max_priors", "max_change", "extra"})
-_read_raw = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 def empty_rows(columns: Iterable[str]) -> pa.Table:
@@ -68,30 +64,3 @@ def parquet_file(rows: pa.Table) -> bytes:
     target = io.BytesIO()
     pq.write_table(rows, target, compression="zstd")
     return target.getvalue()
-
-
-def json_pieces(rows: pa.Table) -> Iterator[bytes]:
-    """Write rows as a JSON array of objects, piece by piece. What is JSON in a row is written as that.
-
-    A piece is so small that captures, which need Python too, hardly wait for it.
-    """
-    row = msgspec.defstruct("Row", [(name, object) for name in rows.column_names], gc=False)
-    before = b"["
-    for start in range(0, rows.num_rows, JSON_PIECE_ROWS):
-        piece = rows.slice(start, JSON_PIECE_ROWS)
-        columns = [_as_json(name, piece[name].to_pylist()) for name in piece.column_names]
-        yield before + msgspec.json.encode(list(map(row, *columns)))[1:-1]
-        before = b","
-    yield b"]" if rows.num_rows else b"[]"
-
-
-def _as_json(column: str, values: list[Any]) -> list[Any]:
-    return [text and _raw(text) for text in values] if column in _JSON_COLUMNS else values
-
-
-def _raw(text: str) -> msgspec.Raw | str:
-    """Return JSON as it is, and a text that is none, which a user's own file may have, as a text."""
-    try:
-        return _read_raw(text)
-    except (msgspec.DecodeError, UnicodeEncodeError):
-        return text

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, FloatRect, Page, expect
 
 from gex_pipeline.demo.sessions import Session, snapshots, write_history_file
 from gex_pipeline.feeds import Feed
@@ -29,6 +29,8 @@ LIVE = (
 RECORDED = ("NQ_NDX:gex_zero", "SPX:gex_zero")
 SHORT_DAYS, NO_DAYS = {7, 23}, {10, 16}
 WIDE = {"width": 1240, "height": 1010}
+# What a picture ends with: all of the page, or on a phone what is seen first.
+LAST_PARTS, MARGIN = {"page-phone": "#profile-card"}, 8
 PICTURES: dict[str, dict[str, Any]] = {
     "page-light": {"viewport": WIDE, "color_scheme": "light"},
     "page-dark": {"viewport": WIDE, "color_scheme": "dark"},
@@ -65,7 +67,14 @@ def photograph(browser: Browser, gateway: GatewayProcess) -> None:
             page.wait_for_timeout(4_500)  # until captures per second are known
             assert post(gateway, "/gex", snapshot).ok
             page.wait_for_timeout(700)
-            page.screenshot(path=IMAGES / f"{name}.png")
+            page.screenshot(path=IMAGES / f"{name}.png", full_page=True, clip=shown_part(page, name))
+
+
+def shown_part(page: Page, name: str) -> FloatRect:
+    """Return the page from its top to the end of the last part that a picture shows, none of them cut off."""
+    box = page.locator(LAST_PARTS.get(name, "#records")).bounding_box()
+    assert box is not None
+    return {"x": 0, "y": 0, "width": page.evaluate("innerWidth"), "height": box["y"] + box["height"] + MARGIN}
 
 
 def main() -> None:

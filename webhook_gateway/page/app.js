@@ -8,12 +8,14 @@ import { newYorkTime } from "./format.js";
 import { look, setState } from "./health.js";
 import { showImports } from "./imports.js";
 import { resetProfile, showProfile } from "./profile.js";
+import { learnSessions } from "./sessions.js";
 import { addToLines, fetchSession, recolour, resetLines } from "./session_lines.js";
 import { follow, pause } from "./stream.js";
 
 const GAP_MS = 30_000; // what the page missed meanwhile is asked for
 const HEALTH_MS = 4_000;
 const IMPORTS_MS = 60_000;
+const SESSIONS_MS = 60_000;
 const COVERAGE_MS = 300_000;
 
 const url = new URL(location.href);
@@ -38,10 +40,10 @@ async function start() {
     const settings = await ask("/page/settings", { signal });
     if (settings.needs_key && !hasKey()) return wantKey(false);
     if (settings.needs_key && !settings.dagster_port) return wantKey(true);
-    dagster = `http://${location.hostname}:${settings.dagster_port}`;
+    dagster = settings.dagster_url?.replace(/\/+$/, "") ?? `http://${location.hostname}:${settings.dagster_port}`;
     hide("key-form");
     show("health-card", "records");
-    await Promise.all([watchHealth(signal), watchRecords(signal), findFeeds(signal)]);
+    await Promise.all([watchHealth(signal), watchRecords(signal), watchSessions(signal), findFeeds(signal)]);
   } catch (error) {
     trouble(error);
     await pause(2000, signal);
@@ -133,6 +135,13 @@ async function watchRecords(signal) {
     if (!document.hidden) await refreshImports(signal);
     if (!document.hidden && newest && round && round % (COVERAGE_MS / IMPORTS_MS) === 0) await refreshCoverage(signal);
     await pause(IMPORTS_MS, signal);
+  }
+}
+
+async function watchSessions(signal) {
+  while (!signal.aborted) {
+    await learnSessions(signal).catch((error) => trouble(error));
+    await pause(SESSIONS_MS, signal);
   }
 }
 
@@ -233,5 +242,5 @@ byId("theme").addEventListener("click", () => {
 dark.addEventListener("change", showTheme);
 showTheme();
 
-setInterval(() => newest && document.body.classList.toggle("stale", showAge(newest.received_at)), 500);
+setInterval(() => newest && showAge(newest.received_at), 500);
 start();

@@ -1,9 +1,10 @@
 // The key figures of the newest snapshot, its age, and the tab's title.
 
 import { byId, make, say } from "./dom.js";
-import { ABSENT, decimals, duration, newYorkDate, newYorkTime, price, signed, strike } from "./format.js";
+import { ABSENT, decimals, duration, newYorkDate, newYorkMoment, newYorkTime, price, signed, strike } from "./format.js";
+import { breakAt, isWaiting } from "./sessions.js";
 
-export const STALE_MS = 30_000;
+const STALE_MS = 30_000;
 
 const FIGURES = [
   ["spot", "Spot", (s) => price(s.spot_price), (s) => distance(s)],
@@ -32,15 +33,21 @@ export function showFigures(snapshot) {
   document.title = `${price(snapshot.spot_price)} ${snapshot.ticker} ${snapshot.endpoint}`;
 }
 
-/** Show how long ago the newest snapshot came; returns whether it is stale. */
+/** Show how long ago the newest snapshot came, or that the session is closed; a session's silence is a warning. */
 export function showAge(receivedAt) {
-  const ageMs = Math.max(0, Date.now() - receivedAt);
-  const isStale = ageMs > STALE_MS;
+  const now = Date.now();
+  const age = duration(Math.max(0, now - receivedAt) / 1000);
+  const isSilent = now - receivedAt > STALE_MS;
+  const closed = isSilent ? breakAt(now) : null;
   const pill = byId("age");
   pill.hidden = false;
-  pill.className = `pill ${isStale ? "warn" : "good"}`;
-  say(pill, isStale ? `stale: nothing for ${duration(ageMs / 1000)}` : `${duration(ageMs / 1000)} old`);
-  return isStale;
+  pill.className = `pill ${isSilent ? (closed || isWaiting() ? "" : "warn") : "good"}`;
+  say(pill, closed ? closedText(closed) : isSilent && !isWaiting() ? `stale: nothing for ${age}` : `${age} old`);
+}
+
+function closedText({ closed, opens }) {
+  const since = closed === null ? "session closed" : `session closed ${newYorkMoment(closed)}`;
+  return opens === null ? since : `${since}, next opens ${newYorkMoment(opens)} New York`;
 }
 
 function distance({ spot_price: spot, zero_gamma: zero }) {

@@ -13,6 +13,9 @@ const clock = new Intl.DateTimeFormat("en-GB", {
 const date = new Intl.DateTimeFormat("en-GB", {
   timeZone: NEW_YORK, weekday: "short", day: "numeric", month: "short", year: "numeric",
 });
+const moment = new Intl.DateTimeFormat("en-GB", {
+  timeZone: NEW_YORK, weekday: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23",
+});
 const day = new Intl.DateTimeFormat("en-CA", { timeZone: NEW_YORK, year: "numeric", month: "2-digit", day: "2-digit" });
 
 const shown = (format) => (value) =>
@@ -56,6 +59,8 @@ export function bytes(value) {
 export const newYorkTime = (ms) => clock.format(ms);
 /** New York's date: Fri, 14 Nov 2025. */
 export const newYorkDate = (ms) => date.format(ms);
+/** New York's weekday and clock: Fri 16:00. */
+export const newYorkMoment = (ms) => moment.format(ms).replace(",", "");
 /** New York's date as partitions have it: 2025-11-14. */
 export const newYorkDay = (ms) => day.format(ms);
 

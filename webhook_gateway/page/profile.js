@@ -125,7 +125,7 @@ function levels(snapshot, ladder, yOf, size, gutter) {
   const found = [
     { kind: "spot", label: "spot", value: snapshot.spot_price },
     { kind: "zero-gamma", label: "zero γ", value: snapshot.zero_gamma || null },
-  ].filter((level) => Number.isFinite(level.value));
+  ].filter((level) => Number.isFinite(placeOf(level.value, ladder)));
   const bounds = [TOP, size.height - BOTTOM];
   for (const level of found) {
     level.at = yOf(placeOf(level.value, ladder));

@@ -1,0 +1,83 @@
+"""Rows as JSON, put together from columns of texts by Arrow, which needs no Python for it: captures do not wait."""
+
+from collections import deque
+from collections.abc import Iterator
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+PIECE_ROWS = 5_000
+_JSON_COLUMNS = frozenset({"max_priors", "max_change", "extra"})
+_read_raw = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+def json_pieces(rows: pa.Table) -> Iterator[bytes | memoryview]:
+    """Write rows as a JSON array of objects, piece by piece. What is JSON in a row is written as that."""
+    yield b"["
+    for start in range(0, rows.num_rows, PIECE_ROWS):
+        _, _, texts = _lines(rows.slice(start, PIECE_ROWS)).buffers()
+        yield memoryview(texts)[0 if start else 1 :]
+    yield b"]"
+
+
+def _lines(rows: pa.Table) -> pa.StringArray:
+    """Return each row as an object, with a comma before it."""
+    parts: list[pa.Scalar | pa.Array] = []
+    constant, separator = ",{", ""
+    for name in rows.column_names:
+        constant += f'{separator}"{name}":'
+        separator = ","
+        texts = _texts(name, rows[name].combine_chunks())
+        if isinstance(texts, str):
+            constant += texts
+        else:
+            parts += [pa.scalar(constant), texts]
+            constant = ""
+    ends = pa.repeat(constant + "}", rows.num_rows)
+    return pc.binary_join_element_wise(*parts, ends, "")
+
+
+def _texts(name: str, column: pa.Array) -> pa.StringArray | str:
+    """Return the values of a column as JSON; one text when they are all the same."""
+    if column.null_count == len(column):
+        return "null"
+    if name in _JSON_COLUMNS:
+        texts = _checked(column)
+    elif pa.types.is_integer(column.type):
+        texts = column.cast(pa.string())
+    elif pa.types.is_floating(column.type):
+        # JSON has no infinity.
+        texts = pc.if_else(pc.is_finite(column), column, None).cast(pa.string())
+    elif pa.types.is_string(column.type):
+        found = column.dictionary_encode()
+        distinct = [_encoded(value) for value in found.dictionary.to_pylist()]
+        if len(distinct) == 1 and not column.null_count:
+            return distinct[0]
+        texts = pa.array(distinct, pa.string()).take(found.indices)
+    else:
+        texts = pa.array([_encoded(value) for value in column.to_pylist()], pa.string())
+    return texts.fill_null("null")
+
+
+def _checked(column: pa.StringArray) -> pa.StringArray:
+    """Return texts that are JSON as they are, and others, which a user's own file may have, as JSON strings."""
+    try:
+        deque(map(_read_raw, (column.drop_null() if column.null_count else column).to_pylist()), maxlen=0)
+    except msgspec.DecodeError:
+        return pa.array(
+            [value if value is None or _is_json(value) else _encoded(value) for value in column.to_pylist()]
+        )
+    return column
+
+
+def _is_json(text: str) -> bool:
+    try:
+        _read_raw(text)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
+def _encoded(value: object) -> str:
+    return msgspec.json.encode(value).decode()
