@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, expect
 from gex_pipeline.trading_days import NEW_YORK
 from gex_pipeline_tests.alerts.faster_clock import faster_clock
 from gex_pipeline_tests.gateway_requests import get
-from gex_pipeline_tests.page.browser import visit
+from gex_pipeline_tests.page.browser import PHONE, visit
 from gex_pipeline_tests.page.snapshots import post_one
 from gex_pipeline_tests.processes import running_gateway
 
@@ -31,7 +31,10 @@ def test_silence_is_stale_during_a_session_and_the_session_is_called_closed_afte
     browser: Browser, tmp_path: Path
 ) -> None:
     clock = faster_clock(tmp_path / "clock", WEDNESDAY, 1)
-    with running_gateway(tmp_path / "data", **clock) as gateway, visit(browser, "about:blank") as trader:
+    with (
+        running_gateway(tmp_path / "data", **clock) as gateway,
+        visit(browser, "about:blank", viewport=PHONE) as trader,
+    ):
         post_one(gateway, "SPX", 0)
         page, age = trader.page, trader.page.locator("#age")
         page.clock.install(time=WEDNESDAY + dt.timedelta(seconds=5))
@@ -42,6 +45,7 @@ def test_silence_is_stale_during_a_session_and_the_session_is_called_closed_afte
             page.clock.set_system_time(moment)
             expect(age).to_contain_text(text.removesuffix("3 min 0 s"))
             expect(age).to_have_class("pill warn" if text.startswith(STALE) else "pill ")
+            assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
 def test_the_calendar_is_asked_by_another_process_which_is_not_waited_for_twice(tmp_path: Path) -> None:
