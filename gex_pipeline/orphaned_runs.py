@@ -5,7 +5,7 @@ import sys
 import dagster as dg
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
-from gex_pipeline.process_mark import is_gone, process_mark
+from gex_pipeline.process_mark import is_gone, is_there, process_mark
 from gex_pipeline.settings import Settings, load_settings
 
 PROCESS_TAG, STARTER_TAG = "gex/process", "gex/run_starter"
@@ -26,7 +26,7 @@ def close_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """
     dead = [run for run in _unfinished(instance) if (mark := _mark_of(run)) and is_gone(mark)]
     for run in dead:
-        _close(instance, run, "The run's process ended before the run did.")
+        instance.report_run_failed(run, "The run's process ended before the run did.")
     return [run.run_id for run in dead]
 
 
@@ -34,14 +34,15 @@ def close_orphaned_runs(instance: dg.DagsterInstance) -> list[str]:
     """Report as failed each unfinished run that the system had launched, so that it can run again.
 
     Call it while no daemon and no UI are running. Runs that somebody started from the command line carry no mark
-    of a launcher and are left alone.
+    of a launcher and are left alone, and so are those that are still at work, when only the system was killed.
 
     Returns:
         The ids of the runs.
     """
-    orphaned = [run for run in _unfinished(instance) if run.tags.keys() & {GRPC_INFO_TAG, STARTER_TAG}]
+    launched = [run for run in _unfinished(instance) if run.tags.keys() & {GRPC_INFO_TAG, STARTER_TAG}]
+    orphaned = [run for run in launched if not is_there(run.tags.get(PROCESS_TAG, ""))]
     for run in orphaned:
-        _close(instance, run, "The run was cut off when the system stopped.")
+        instance.report_run_failed(run, "The run was cut off when the system stopped.")
     return [run.run_id for run in orphaned]
 
 
@@ -52,10 +53,6 @@ def _unfinished(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
 def _mark_of(run: dg.DagsterRun) -> str | None:
     """Return the mark of the process that does a run, or will fork the one that does."""
     return run.tags.get(PROCESS_TAG) or run.tags.get(STARTER_TAG)
-
-
-def _close(instance: dg.DagsterInstance, run: dg.DagsterRun, why: str) -> None:
-    instance.report_run_failed(run, why)
 
 
 if __name__ == "__main__":

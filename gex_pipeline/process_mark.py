@@ -22,12 +22,16 @@ def is_gone(mark: str) -> bool:
     return host == socket.gethostname() and (boot != _boot() or _started(int(process_id)) != started)
 
 
+def is_there(mark: str) -> bool:
+    """Tell whether a process is at work on this host."""
+    return mark.rsplit(":", 3)[0] == socket.gethostname() and not is_gone(mark)
+
+
 def interrupt(mark: str) -> bool:
-    """Send a process SIGINT; return False when it has ended or runs on another host."""
-    host, _, process_id, _ = mark.rsplit(":", 3)
-    if host != socket.gethostname() or is_gone(mark):
+    """Send a process SIGINT; return False when it is not there."""
+    if not is_there(mark):
         return False
-    os.kill(int(process_id), signal.SIGINT)
+    os.kill(int(mark.rsplit(":", 3)[2]), signal.SIGINT)
     return True
 
 

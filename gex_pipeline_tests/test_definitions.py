@@ -11,7 +11,8 @@ import pytest
 import gex_pipeline.definitions
 from gex_pipeline.dagster_home import prepare_dagster_home
 from gex_pipeline.definitions import defs
-from gex_pipeline.orphaned_runs import close_orphaned_runs
+from gex_pipeline.orphaned_runs import PROCESS_TAG, STARTER_TAG, close_orphaned_runs
+from gex_pipeline.process_mark import process_mark
 from gex_pipeline.settings import load_settings
 from gex_pipeline_tests.processes import clean_environment
 
@@ -69,8 +70,9 @@ LIVE_CHECKS = {
     "webhooks:fresh",
     "webhooks:typed",
 }
-# What the launcher writes on a run when it starts the run's process.
-LAUNCHED = {".dagster/grpc_info": '{"host": "localhost", "port": 1}'}
+# What our launcher, and Dagster's own, write on a run when they start the run's process.
+LAUNCHED = {STARTER_TAG: f"elsewhere.{process_mark()}"}
+LAUNCHED_BY_DAGSTER = {".dagster/grpc_info": '{"host": "localhost", "port": 1}'}
 
 
 @pytest.fixture
@@ -185,13 +187,14 @@ def test_the_settings_are_read_when_a_run_needs_them(monkeypatch: pytest.MonkeyP
 # Runs that were cut off
 
 
+@pytest.mark.parametrize("launched", [LAUNCHED, LAUNCHED_BY_DAGSTER])
 @pytest.mark.parametrize(
     "cut_off", [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 )
 def test_a_launched_run_that_was_cut_off_is_reported_as_failed(
-    instance: dg.DagsterInstance, cut_off: dg.DagsterRunStatus
+    instance: dg.DagsterInstance, cut_off: dg.DagsterRunStatus, launched: dict[str, str]
 ) -> None:
-    run_id = run(instance, cut_off, LAUNCHED)
+    run_id = run(instance, cut_off, launched)
     assert close_orphaned_runs(instance) == [run_id]
     assert status(instance, run_id) == dg.DagsterRunStatus.FAILURE
     messages = [entry.dagster_event.message for entry in instance.all_logs(run_id) if entry.dagster_event]
@@ -199,7 +202,7 @@ def test_a_launched_run_that_was_cut_off_is_reported_as_failed(
     assert close_orphaned_runs(instance) == []
 
 
-def test_runs_that_ended_or_never_started_or_were_started_by_hand_are_left_alone(
+def test_runs_that_ended_or_never_started_or_were_started_by_hand_or_are_at_work_are_left_alone(
     instance: dg.DagsterInstance,
 ) -> None:
     statuses = dg.DagsterRunStatus
@@ -209,6 +212,7 @@ def test_runs_that_ended_or_never_started_or_were_started_by_hand_are_left_alone
         (statuses.FAILURE, LAUNCHED),
         (statuses.CANCELED, LAUNCHED),
         (statuses.STARTED, {}),
+        (statuses.STARTED, LAUNCHED | {PROCESS_TAG: process_mark()}),
         (statuses.STARTING, {}),
     ]
     runs = {run(instance, each, tags): each for each, tags in others}
