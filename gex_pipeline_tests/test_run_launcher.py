@@ -110,6 +110,7 @@ def test_a_starter_that_was_killed_is_started_again_and_its_runs_go_on(world: Wo
     os.kill(process_of(first, STARTER_TAG), signal.SIGKILL)
     second = wait_until_marked(world, launch(world.instance, world, partition=NEXT_DAY.key))
     assert process_of(second, STARTER_TAG) != process_of(first, STARTER_TAG)
+    assert wait_until_ended(world, second.run_id) == "FAILURE"
     assert is_running(process_of(first))
     os.kill(process_of(first), signal.SIGKILL)
     wait_until(lambda: not is_running(process_of(first)), SECONDS)
