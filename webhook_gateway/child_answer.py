@@ -27,3 +27,11 @@ async def answer_of(settings: Settings, module: str) -> bytes:
         with suppress(ProcessLookupError):
             child.kill()
         await child.wait()
+
+
+async def end(look: asyncio.Task[None] | None) -> None:
+    """Give up waiting for a child, which ends it, if somebody waits."""
+    if look is not None:
+        look.cancel()
+        with suppress(asyncio.CancelledError):
+            await look

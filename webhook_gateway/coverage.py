@@ -4,13 +4,12 @@ import asyncio
 import datetime as dt
 import logging
 from collections.abc import Collection
-from contextlib import suppress
 
 import msgspec
 
 from gex_pipeline.errors import TransientError
 from gex_pipeline.settings import Settings
-from webhook_gateway.child_answer import answer_of
+from webhook_gateway.child_answer import answer_of, end
 
 FRESH_SECONDS = 30.0
 LONGEST_SECONDS = 120.0
@@ -63,10 +62,7 @@ class KnownCoverage:
 
     async def stop(self) -> None:
         """End the child that is at work, if one is."""
-        if self._look is not None:
-            self._look.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._look
+        await end(self._look)
 
     async def _refresh(self) -> None:
         try:

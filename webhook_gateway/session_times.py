@@ -2,13 +2,12 @@
 
 import asyncio
 import logging
-from contextlib import suppress
 
 import msgspec
 
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.settings import Settings
-from webhook_gateway.child_answer import answer_of
+from webhook_gateway.child_answer import answer_of, end
 
 LONGEST_SECONDS = 60.0
 PAUSE_SECONDS = 60.0  # after a child that gave no answer
@@ -42,10 +41,7 @@ class SessionTimes:
 
     async def stop(self) -> None:
         """End the child that is at work, if one is."""
-        if self._look is not None:
-            self._look.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._look
+        await end(self._look)
 
     async def _refresh(self) -> None:
         try:
