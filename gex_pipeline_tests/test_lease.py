@@ -144,7 +144,7 @@ def test_a_new_file_can_be_opened_by_older_tools(path: Path) -> None:
     with lease(path, purpose="create") as connection:
         ensure_schema(connection)
         (tags,) = connection.execute("SELECT tags FROM duckdb_databases() WHERE NOT internal").fetchall()[0]
-    assert tags["storage_version"].startswith("v1.2.0")
+    assert tags["storage_version"].startswith("v1.3.0")
 
 
 def test_an_existing_file_keeps_its_storage_version(path: Path) -> None:

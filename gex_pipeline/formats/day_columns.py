@@ -22,6 +22,7 @@ from gex_pipeline.formats.gexbot import (
     WHOLE_COLUMNS,
     Strikes,
     flat_numbers,
+    json_array,
     json_member,
     parse_strikes,
     parse_timestamp,
@@ -102,13 +103,9 @@ def _read(records: Sequence[Fields], feed: Feed) -> DayColumns:
 _KNOWN = {"timestamp", "ticker", "strikes", *COLUMN_OF, *JSON_COLUMNS, *ENDPOINT_KEYS}
 
 
-def _array(values: Sequence[msgspec.Raw]) -> bytes:
-    return b"[" + b",".join(values) + b"]"
-
-
 def _number_columns(raw: RawColumns) -> dict[str, pa.Array]:
     """Read the numbers of all columns at once where none is null or anything but a number, and else one by one."""
-    text = _array([value for values in raw.values() for value in values])
+    text = json_array([value for values in raw.values() for value in values])
     flat = flat_numbers(text) if text.count(b"[") == 1 else None
     if flat is None:
         return {name: _number_column(values, whole=name in WHOLE_COLUMNS) for name, values in raw.items()}
@@ -120,7 +117,7 @@ def _number_columns(raw: RawColumns) -> dict[str, pa.Array]:
 
 
 def _number_column(values: Sequence[msgspec.Raw], *, whole: bool) -> pa.Array:
-    decoded = _numbers.decode(_array(values))
+    decoded = _numbers.decode(json_array(values))
     numbers = np.array(decoded, np.float64)  # NaN, never a value here, stands for null
     if np.isinf(numbers).any():
         raise _NotPlainError
@@ -133,7 +130,7 @@ def _number_column(values: Sequence[msgspec.Raw], *, whole: bool) -> pa.Array:
 
 def _json_column(values: Sequence[msgspec.Raw]) -> pa.Array:
     """Keep JSON arrays and objects as they were sent; null is None; a string may itself hold JSON: declined."""
-    text = _array(values)
+    text = json_array(values)
     if flat_numbers(text) is None:  # nothing but numbers in arrays is quicker to look through
         _values.decode(text)
     texts = [bytes(value) for value in values]
@@ -145,7 +142,7 @@ def _json_column(values: Sequence[msgspec.Raw]) -> pa.Array:
 def _timestamps(raw: RawColumns) -> list[int]:
     if "timestamp" not in raw:
         raise _NotPlainError
-    return [parse_timestamp(value) for value in _integers.decode(_array(raw["timestamp"]))]
+    return [parse_timestamp(value) for value in _integers.decode(json_array(raw["timestamp"]))]
 
 
 def _require_feed(raw: RawColumns, feed: Feed) -> None:

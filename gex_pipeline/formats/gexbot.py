@@ -195,7 +195,7 @@ def parse_vendor_ladders(ladders: Sequence[Json]) -> tuple[Strikes, npt.NDArray[
         The strikes of all ladders one after another, and how many each ladder has; None when any of them has
         another shape.
     """
-    text = b"[" + b",".join(ladders) + b"]"
+    text = json_array(ladders)
     skeleton = text.translate(None, NUMERAL_BYTES)
     # A ladder ends at its first "]]]"; of the 12n + 1 characters of n strikes and the one before 12n - 1 are left.
     sizes = [(len(piece) + 1) // 12 for piece in skeleton.split(b"]]]")[:-1]]
@@ -213,6 +213,13 @@ def parse_vendor_ladders(ladders: Sequence[Json]) -> tuple[Strikes, npt.NDArray[
 def vendor_skeleton(count: int) -> bytes:
     """Return what is left of `count` strikes `[k, vol, oi, [5 priors]]` when numerals and blanks are removed."""
     return b"[" + b",".join([b"[,,,[,,,,]]"] * count) + b"]"
+
+
+def json_array(values: Sequence[Json]) -> bytes:
+    """Join JSON values to an array; their bytes are copied once."""
+    parts: list[Json] = [b","] * (2 * len(values) - 1)
+    parts[::2] = values
+    return b"".join((b"[", *parts, b"]"))
 
 
 def flat_numbers(text: bytes) -> Floats | None:

@@ -130,8 +130,9 @@ def _read_ladders(strikes: Path) -> tuple[pa.Table, tuple[Times, Times], Ladders
         times, levels = columns[:2]
         steps, is_same = np.diff(levels), times[1:] == times[:-1]
         disorder.append((times[1:][is_same & (steps == 0)], times[1:][is_same & (steps < 0)]))
-        sampled.append(_one_a_minute(*columns[:3]))
-        parts.extend(_summarise(*columns))
+        starts = np.flatnonzero(np.diff(times, prepend=-1))
+        sampled.append(_one_a_minute(starts, *columns[:3]))
+        parts.extend(_summarise(starts, *columns))
 
     with pq.ParquetFile(strikes) as file:
         rest: list[npt.NDArray[Any]] = [np.empty(0)] * len(
@@ -157,17 +158,17 @@ def _read_ladders(strikes: Path) -> tuple[pa.Table, tuple[Times, Times], Ladders
     return pa.table(dict(zip(names, arrays, strict=True))), (repeated, descending), joined_sample
 
 
-def _one_a_minute(times: Times, levels: Floats, gamma: Floats) -> Ladders:
-    """Return the first ladder of each minute."""
-    starts = np.flatnonzero(np.diff(times, prepend=-1))
+def _one_a_minute(starts: npt.NDArray[np.intp], times: Times, levels: Floats, gamma: Floats) -> Ladders:
+    """Return the first ladder of each minute; `starts` are the rows at which ladders begin."""
     is_first = np.diff(times[starts] // _MINUTE_MS, prepend=-1) != 0
     chosen = np.repeat(is_first, np.diff(starts, append=len(times)))
     return Ladders(times[chosen], levels[chosen], gamma[chosen])
 
 
-def _summarise(times: Times, levels: Floats, gamma: Floats, oi_gamma: Floats) -> Iterator[_Columns]:
+def _summarise(
+    starts: npt.NDArray[np.intp], times: Times, levels: Floats, gamma: Floats, oi_gamma: Floats
+) -> Iterator[_Columns]:
     """Yield columns of whole ladders, those of one size together; each ladder's rows follow one another."""
-    starts = np.flatnonzero(np.diff(times, prepend=-1))
     sizes = np.diff(starts, append=len(times))
     for size in np.unique(sizes):
         begin = starts[sizes == size]
