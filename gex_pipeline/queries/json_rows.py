@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 PIECE_ROWS = 5_000
+# Of the values of a column, as a share, that they are worth being looked for.
+_MOST_DISTINCT = 0.5
 _JSON_COLUMNS = frozenset({"max_priors", "max_change", "extra"})
 _read_raw = msgspec.json.Decoder(msgspec.Raw).decode
 
@@ -43,21 +45,26 @@ def _texts(name: str, column: pa.Array) -> pa.StringArray | str:
     if column.null_count == len(column):
         return "null"
     if name in _JSON_COLUMNS:
-        texts = _checked(column)
-    elif pa.types.is_integer(column.type):
-        texts = column.cast(pa.string())
-    elif pa.types.is_floating(column.type):
-        # JSON has no infinity.
-        texts = pc.if_else(pc.is_finite(column), column, None).cast(pa.string())
-    elif pa.types.is_string(column.type):
-        found = column.dictionary_encode()
-        distinct = [_encoded(value) for value in found.dictionary.to_pylist()]
-        if len(distinct) == 1 and not column.null_count:
-            return distinct[0]
-        texts = pa.array(distinct, pa.string()).take(found.indices)
-    else:
-        texts = pa.array([_encoded(value) for value in column.to_pylist()], pa.string())
-    return texts.fill_null("null")
+        return _checked(column).fill_null("null")
+    if pa.types.is_nested(column.type):
+        return _written(column).fill_null("null")
+    # Most numbers and texts of an hour come again and again, and each is written once.
+    found = column.dictionary_encode()
+    if len(found.dictionary) > len(column) * _MOST_DISTINCT:
+        return _written(column).fill_null("null")
+    texts = _written(found.dictionary)
+    if len(texts) == 1 and not column.null_count and texts[0].is_valid:
+        return str(texts[0])
+    return texts.take(found.indices).fill_null("null")
+
+
+def _written(column: pa.Array) -> pa.StringArray:
+    """Return values as JSON; null where there is none, and where JSON has no such number."""
+    if pa.types.is_integer(column.type):
+        return column.cast(pa.string())
+    if pa.types.is_floating(column.type):
+        return pc.if_else(pc.is_finite(column), column, None).cast(pa.string())
+    return pa.array([_encoded(value) for value in column.to_pylist()], pa.string())
 
 
 def _checked(column: pa.StringArray) -> pa.StringArray:

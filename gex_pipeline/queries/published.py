@@ -3,19 +3,20 @@
 import datetime as dt
 import logging
 import os
-from functools import lru_cache
+from bisect import bisect_left, bisect_right
+from functools import cached_property, lru_cache
+from itertools import accumulate
 from pathlib import Path
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gex_pipeline.errors import RecordError
 from gex_pipeline.feeds import Feed
 from gex_pipeline.history.paths import Partition, Table
-from gex_pipeline.queries.held_columns import HeldColumns
+from gex_pipeline.queries.held_columns import Group, HeldColumns
 from gex_pipeline.queries.rows import cut, empty_rows
 from gex_pipeline.queries.spans import Span
 from gex_pipeline.settings import Settings
@@ -23,6 +24,8 @@ from gex_pipeline.storage.files import Version, version_of
 from gex_pipeline.storage.lease import in_memory, quoted
 
 _HELD = HeldColumns()
+_MOST_REMEMBERED = 32
+_METADATA: dict[Version, pq.FileMetaData] = {}
 
 logger = logging.getLogger(__name__)
 
@@ -74,47 +77,62 @@ def read_published(path: Path, columns: tuple[str, ...], span: Span, limit: int 
     """
     try:
         with pa.OSFile(os.fspath(path)) as file:
-            return _read_rows(file, columns, span, limit).cast(empty_rows(columns).schema)
+            rows = _read_rows(_Open(file), columns, span, limit)
+        schema = empty_rows(columns).schema
+        return rows if rows.schema.equals(schema) else rows.cast(schema)
     except (OSError, pa.ArrowException, ValueError, KeyError) as error:
         _warn(path, error)
         return None
 
 
-def _read_rows(file: pa.OSFile, columns: tuple[str, ...], span: Span, limit: int | None) -> pa.Table:
-    """Cut the rows out of columns that are held, or else read."""
-    version = version_of(file)
-    found = _HELD.find(version, columns)
-    if len(found) < len(columns):
-        parquet = pq.ParquetFile(file, pre_buffer=False)
-        if parquet.num_row_groups > 1:
-            return _read_groups(parquet, columns, span, limit)
-        missing = [name for name in columns if name not in found]
-        read = parquet.read(missing, use_threads=False)
-        new = {name: read[name] for name in missing}
-        _HELD.keep(version, new)
-        found |= new
-    rows = pa.table({name: found[name] for name in columns})
-    return cut(rows if _is_by_time(rows["timestamp"].to_numpy()) else rows.sort_by("timestamp"), span).slice(0, limit)
+def _read_rows(file: "_Open", columns: tuple[str, ...], span: Span, limit: int | None) -> pa.Table:
+    """Cut the rows out of the row groups that have some of them; of a file that is not by time, out of all."""
+    ends = file.group_ends
+    times = file.read(range(len(ends)), ("timestamp",))["timestamp"].to_numpy()
+    if np.any(times[1:] < times[:-1]):
+        return cut(file.read(range(len(ends)), columns).sort_by("timestamp"), span).slice(0, limit)
+    first, last = (int(place) for place in np.searchsorted(times, span))
+    last = last if limit is None else min(last, first + limit)
+    if first >= last:
+        return empty_rows(columns)
+    group, last_group = bisect_right(ends, first), bisect_left(ends, last)
+    before = ends[group - 1] if group else 0
+    return file.read(range(group, last_group + 1), columns).slice(first - before, last - first)
 
 
-def _read_groups(file: pq.ParquetFile, columns: tuple[str, ...], span: Span, limit: int | None) -> pa.Table:
-    """Read the row groups that have some of the rows; of a file that is not by time all of them."""
-    times = file.read(["timestamp"], use_threads=False)["timestamp"].to_numpy()
-    if not _is_by_time(times):
-        return cut(file.read(columns, use_threads=False).sort_by("timestamp"), span).slice(0, limit)
-    first, last = np.searchsorted(times, span)
-    last = max(first, last if limit is None else min(last, first + limit))
-    groups, before, end = list[int](), 0, 0
-    for group in range(file.num_row_groups):
-        start, end = end, end + file.metadata.row_group(group).num_rows
-        if start < last and end > first:
-            before = before if groups else start
-            groups.append(group)
-    return file.read_row_groups(groups, columns, use_threads=False).slice(first - before, last - first)
+class _Open:
+    """An open published file, of which what is held is not read.
 
+    Attributes:
+        group_ends: how many rows there are up to the end of each row group.
+    """
 
-def _is_by_time(times: npt.NDArray[np.int64]) -> bool:
-    return bool(np.all(times[1:] >= times[:-1]))
+    def __init__(self, file: pa.OSFile) -> None:
+        self._file, self._version = file, version_of(file)
+        self._metadata = _METADATA.get(self._version) or pq.read_metadata(file)
+        while len(_METADATA) >= _MOST_REMEMBERED:
+            _METADATA.pop(next(iter(_METADATA)), None)
+        _METADATA[self._version] = self._metadata
+        groups = map(self._metadata.row_group, range(self._metadata.num_row_groups))
+        self.group_ends = list(accumulate(group.num_rows for group in groups))
+
+    def read(self, groups: range, columns: tuple[str, ...]) -> pa.Table:
+        """Return columns of row groups that follow each other."""
+        tables = [empty_rows(columns)] if not groups else []
+        for number in groups:
+            group = Group(self._version, number)
+            found = _HELD.find(group, columns)
+            if missing := [name for name in columns if name not in found]:
+                read = self._parquet.read_row_group(number, missing, use_threads=False)
+                new = {name: read[name] for name in missing}
+                _HELD.keep(group, new)
+                found |= new
+            tables.append(pa.table({name: found[name] for name in columns}))
+        return pa.concat_tables(tables)
+
+    @cached_property
+    def _parquet(self) -> pq.ParquetFile:
+        return pq.ParquetFile(self._file, metadata=self._metadata, pre_buffer=False)
 
 
 def read_published_ladder(path: Path, timestamp_ms: int) -> pa.Table | None:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -18,7 +19,8 @@ Format = Literal["json", "arrow", "parquet"]
 _TYPES = {field.name: field.type for field in (*STRIKES_SCHEMA, *PUBLISHED_SNAPSHOTS_SCHEMA)}
 
 
-def empty_rows(columns: Iterable[str]) -> pa.Table:
+@lru_cache(maxsize=64)
+def empty_rows(columns: tuple[str, ...]) -> pa.Table:
     """Return a table of these columns without rows."""
     return pa.schema([(name, _TYPES[name]) for name in columns]).empty_table()
 

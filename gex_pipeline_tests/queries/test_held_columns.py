@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gex_pipeline.queries import held_columns
-from gex_pipeline.queries.held_columns import HeldColumns
+from gex_pipeline.queries.held_columns import Group, HeldColumns
 from gex_pipeline.queries.published import read_published
 from gex_pipeline.queries.spans import END_MS, Span
 from gex_pipeline.storage.files import version_of
@@ -55,10 +55,11 @@ def test_rows_are_the_same_held_or_not_and_in_one_row_group_or_many(tmp_path: Pa
 def test_columns_asked_for_longest_ago_give_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(held_columns, "HELD_BYTES", 2_000)
     (tmp_path / "file").touch()
-    version, held = version_of(tmp_path / "file"), HeldColumns()
+    group, held = Group(version_of(tmp_path / "file"), 3), HeldColumns()
     for name in ("a", "b"):
-        held.keep(version, {name: pa.chunked_array([np.zeros(100)])})
-    assert set(held.find(version, ["a"])) == {"a"}
-    held.keep(version, {"c": pa.chunked_array([np.zeros(100)])})
-    assert set(held.find(version, ["a", "b", "c"])) == {"a", "c"}
-    assert held.find(version._replace(size_bytes=1), ["a"]) == {}
+        held.keep(group, {name: pa.chunked_array([np.zeros(100)])})
+    assert set(held.find(group, ["a"])) == {"a"}
+    held.keep(group, {"c": pa.chunked_array([np.zeros(100)])})
+    assert set(held.find(group, ["a", "b", "c"])) == {"a", "c"}
+    assert held.find(group._replace(number=4), ["a"]) == {}
+    assert held.find(Group(group.version._replace(size_bytes=1), 3), ["a"]) == {}
