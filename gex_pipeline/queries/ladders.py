@@ -63,7 +63,7 @@ class Ladders:
             if rows is not None:
                 answer.sources.add("parquet")
                 answer.timestamp_ms, answer.rows = published_ms, rows
-        if answer.lack and live and live.timestamp_ms > (answer.timestamp_ms or 0):
+        if live and live.timestamp_ms > (answer.timestamp_ms or 0):  # the loader is about to bring it
             _take_captured(live, feed, answer)
         return answer
 

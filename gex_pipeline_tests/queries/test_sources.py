@@ -10,7 +10,7 @@ from gex_pipeline.feeds import Feed
 from gex_pipeline.queries import past, recent
 from gex_pipeline.queries.answer import ROW_COLUMNS, Answer, Captured, UnknownFeedError
 from gex_pipeline.queries.reading import SnapshotReader
-from gex_pipeline.queries.spans import Span, day_span
+from gex_pipeline.queries.spans import END_MS, Span, day_span
 from gex_pipeline.settings import Settings, load_settings
 from gex_pipeline.storage.lease import lease
 from gex_pipeline_tests.queries.recorded import (
@@ -154,6 +154,16 @@ def test_without_the_database_there_is_what_was_published_and_the_newest_capture
     assert seconds(answer) == [*published, MIDNIGHT + 30]
     assert (answer.sources, answer.lack) == ({"parquet", "memory"}, lack)
     assert answer.rows["spot_price"][-1].as_py() == 9.5
+
+
+def test_a_capture_that_is_not_loaded_yet_has_its_ladder(settings: Settings) -> None:
+    body = b'{"timestamp":%d,"ticker":"SPX","spot":9.5,"strikes":[[6730,1.5]]}'
+    reader = SnapshotReader(settings)
+    for second in (MIDNIGHT + 30, MIDNIGHT + 4):
+        captured = Captured(second * 1000, "live", body % second)
+        answer = reader.read_ladder(FEED, END_MS - 1, captured)
+        assert answer.timestamp_ms == max(second, MIDNIGHT + 9) * 1000
+        assert (answer.rows["strike"].to_pylist() == [6730]) == (second > MIDNIGHT + 9)
 
 
 def test_today_s_rows_are_held_and_extended(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
