@@ -225,7 +225,7 @@ def test_contenders_take_turns() -> None:
 
     ours, theirs = contender("ours"), contender("theirs")
     runs = take_turns({"a": lambda _: next(ours), "b": lambda _: next(theirs)}, 3, _silent)
-    assert order == ["ours", "theirs"] * 3
+    assert order == ["ours", "theirs", "theirs", "ours", "ours", "theirs"]
     assert runs == {"a": ["ours"] * 3, "b": ["theirs"] * 3}
 
 

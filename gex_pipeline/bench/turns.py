@@ -26,7 +26,7 @@ class BenchmarkError(PermanentError):
 
 
 def take_turns(contenders: Mapping[str, Callable[[int], Result]], repeat: int, tell: Tell) -> dict[str, list[Result]]:
-    """Run A B C, A B C, ... and return the runs of each.
+    """Run A B C, B C A, C A B, ... and return the runs of each: nobody always comes after the same one.
 
     Args:
         contenders: what to run, by name; called with the number of the round, from 0.
@@ -35,7 +35,8 @@ def take_turns(contenders: Mapping[str, Callable[[int], Result]], repeat: int, t
     """
     runs: dict[str, list[Result]] = {name: [] for name in contenders}
     for turn in range(repeat):
-        for name, run in contenders.items():
+        first = turn % len(contenders)
+        for name, run in [*contenders.items()][first:] + [*contenders.items()][:first]:
             tell(f"{name}, {turn + 1} of {repeat}")
             os.sync()  # what one run left to be written must not slow down the next
             runs[name].append(run(turn))
