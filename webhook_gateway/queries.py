@@ -1,6 +1,7 @@
 """Threads that read what was recorded, so few that captures do not feel them."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -48,7 +49,7 @@ class Queries:
             )
         self.waiting += 1
         try:
-            return await self.go_on(lambda: read(self._opened()))
+            return await self.go_on(lambda: self._read(read))
         finally:
             self.waiting -= 1
 
@@ -59,6 +60,13 @@ class Queries:
     def close(self) -> None:
         """Take no more queries."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _read(self, read: "Callable[[SnapshotReader], Found]") -> Found:
+        is_first = self._reader is None
+        found = read(self._opened())
+        if is_first:
+            gc.freeze()  # DuckDB, Arrow and what they load with the first query stay, too
+        return found
 
     def _opened(self) -> "SnapshotReader":
         # DuckDB is loaded here, on first use: no capture ever waits for it.

@@ -1,6 +1,5 @@
 """Rows as JSON, put together from columns of texts by Arrow, which needs no Python for it: captures do not wait."""
 
-from collections import deque
 from collections.abc import Iterator
 
 import msgspec
@@ -70,7 +69,9 @@ def _written(column: pa.Array) -> pa.StringArray:
 def _checked(column: pa.StringArray) -> pa.StringArray:
     """Return texts that are JSON as they are, and others, which a user's own file may have, as JSON strings."""
     try:
-        deque(map(_read_raw, (column.drop_null() if column.null_count else column).to_pylist()), maxlen=0)
+        # A loop in which captures have their turns, as they would not have in one that Python does not see.
+        for text in (column.drop_null() if column.null_count else column).to_pylist():
+            _read_raw(text)
     except msgspec.DecodeError:
         return pa.array(
             [value if value is None or _is_json(value) else _encoded(value) for value in column.to_pylist()]
