@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with PYTHON=...")'
-	@echo "Setting up $(VENV) from requirements.lock (under a minute) ..."
+	@echo "Setting up $(VENV) from requirements.lock (1.2 GB, one to three minutes) ..."
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(VENV)/bin/python -m pip install -qq --require-hashes -r requirements.lock
 	@$(VENV)/bin/python -m pip install -qq --no-deps --no-build-isolation -e .
