@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from gex_pipeline.feeds import Feed
 from gex_pipeline.queries.answer import ROW_COLUMNS, Lack
-from gex_pipeline.queries.asking import SHORT_WAIT_SECONDS, WAIT_SECONDS, ask
+from gex_pipeline.queries.asking import WAIT_SECONDS, ask
 from gex_pipeline.queries.spans import Span
 from gex_pipeline.queries.stored import read_stored, within
 from gex_pipeline.settings import Settings
@@ -21,6 +21,8 @@ from gex_pipeline.storage.snapshots import of_feed
 FRESH_SECONDS = 0.5
 # Rows that are so old are as good as new: an import holds the database for less, and loading takes as long.
 LATE_SECONDS = 3.0
+# Others who only read have the database for less.
+STALE_WAIT_SECONDS = 0.2
 HELD_BYTES = 64 * 1024**2
 # A feed that nobody asked for so long is not extended with the others any more.
 ASKED_SECONDS = 10.0
@@ -138,7 +140,7 @@ def _patience(held: RecentRows | None) -> float:
     """Return how many seconds to wait for the database, the less the better what is held will do."""
     if held is None:
         return WAIT_SECONDS
-    return 0.0 if _age(held) < LATE_SECONDS else SHORT_WAIT_SECONDS
+    return 0.0 if _age(held) < LATE_SECONDS else STALE_WAIT_SECONDS
 
 
 def _age(held: RecentRows) -> float:

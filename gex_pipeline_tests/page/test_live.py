@@ -3,13 +3,23 @@
 import re
 from pathlib import Path
 
+import requests
 from playwright.sync_api import Browser, expect
 
+from gex_pipeline.storage.lease import lease
 from gex_pipeline_tests.page.browser import visit
 from gex_pipeline_tests.page.snapshots import SPX_DAY, post_one
-from gex_pipeline_tests.processes import GatewayProcess, running_gateway
+from gex_pipeline_tests.processes import GatewayProcess, running_gateway, wait_until
 
 SPX_PAGE = "/?feed=SPX:gex_zero"
+
+
+def post_three(recorder: GatewayProcess, ticker: str) -> None:
+    """Post three snapshots and wait until they can be queried."""
+    for second in range(3):
+        post_one(recorder, ticker, second)
+    url = f"{recorder.url}/gex?ticker={ticker}&start=2025-01-01"
+    wait_until(lambda: len(requests.get(url, timeout=10).json()) == 3, 20)
 
 
 def figure(name: str) -> str:
@@ -42,6 +52,20 @@ def test_the_newest_values_are_shown_and_change_within_seconds(browser: Browser,
         expect(page.locator("#profile-table tbody tr").first).to_have_text("7,1051.235K\N{MINUS SIGN}20678910")
         page.locator("#lines-table summary").click()
         expect(page.locator("#lines-table tbody tr").first).to_contain_text("7,103.25")
+
+
+def test_the_session_is_asked_for_again_while_the_database_is_busy(
+    browser: Browser, recorder: GatewayProcess
+) -> None:
+    post_three(recorder, "BUSY")
+    with visit(browser, "about:blank") as trader:
+        page = trader.page
+        with lease(recorder.data_dir / "gex_data.db", purpose="keep readers waiting", timeout_seconds=30):
+            is_refused = page.expect_response(lambda answer: "/gex?" in answer.url and answer.status == 503)
+            with is_refused:
+                page.goto(f"{recorder.url}/?feed=BUSY:gex_zero")
+        page.locator("#lines-table summary").click()
+        expect(page.locator("#lines-table tbody tr")).to_have_count(3, timeout=20_000)
 
 
 def test_a_snapshot_without_strikes_is_shown_without_complaint(browser: Browser, recorder: GatewayProcess) -> None:

@@ -8,6 +8,8 @@ const uPlot = /** @type {any} */ (window).uPlot;
 const MOST_POINTS = 60_000;
 const LEAST_SECONDS = 120;
 const TABLE_ROWS = 24;
+const BUSY_TRIES = 10;
+const BUSY_PAUSE_MS = 1_000;
 const plot = byId("lines");
 
 let data = [[], [], []]; // epoch seconds, spot, zero gamma
@@ -35,7 +37,7 @@ export async function fetchSession(feed, newest, signal) {
   const query = new URLSearchParams({ feed, start: String(newYorkMidnight(newest.timestamp)), end: String(newest.timestamp),
     columns: "timestamp,spot_price,zero_gamma", limit: String(MOST_POINTS) });
   try {
-    const rows = await ask(`/gex?${query}`, { signal });
+    const rows = await askWhileBusy(`/gex?${query}`, signal);
     const later = data[0].findIndex((at) => at * 1000 > newest.timestamp);
     const since = later === -1 ? [[], [], []] : data.map((column) => column.slice(later));
     data = [rows.map((row) => row.timestamp / 1000), rows.map((row) => row.spot_price ?? null), rows.map((row) => row.zero_gamma || null)];
@@ -48,6 +50,18 @@ export async function fetchSession(feed, newest, signal) {
   } catch (error) {
     if (signal.aborted) return null;
     return error instanceof Refused && [404, 405].includes(error.status) ? "lines begin when this page was opened" : "the session so far could not be read";
+  }
+}
+
+/** Ask again for a while when the database is busy. */
+async function askWhileBusy(path, signal) {
+  for (let left = BUSY_TRIES; ; left -= 1) {
+    try {
+      return await ask(path, { signal });
+    } catch (error) {
+      if (signal.aborted || left === 0 || !(error instanceof Refused && error.status === 503)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, BUSY_PAUSE_MS));
+    }
   }
 }
 
