@@ -9,11 +9,14 @@ import pytest
 
 from gex_pipeline.backups.creating import create_backup
 from gex_pipeline.dagster_home import dagster_instance
+from gex_pipeline.feeds import request_id
 from gex_pipeline.settings import Settings, load_settings
 from gex_pipeline.status.capturing import capturing
 from gex_pipeline.status.dagster_runs import dagster
 from gex_pipeline.status.parts import Part
 from gex_pipeline.status.stored import stored
+from gex_pipeline.storage.lease import lease
+from gex_pipeline.storage.request_queue import mark_failed
 from gex_pipeline_tests.gateway_requests import KEY, SNAPSHOT, post
 from gex_pipeline_tests.processes import GatewayProcess, child, gex
 from gex_pipeline_tests.records import ZERO, announce_url, import_records, record
@@ -76,6 +79,18 @@ def test_the_queue_and_the_last_imports_with_their_outcome_are_shown(settings: S
     [line] = parts["last imports"].lines
     assert line.startswith("2025-11-14 SPX:gex_zero imported, 2 snapshots, ")
     assert "SECRET" not in str(parts)
+
+
+def test_a_request_that_failed_is_completed_once_its_day_was_imported_by_other_means(settings: Settings) -> None:
+    announce_url(settings, ZERO, "https://hist.gex.bot/x.json?sig=SECRET")
+    with lease(settings.database_path, purpose="fail") as connection:
+        key = request_id(ZERO.feed, ZERO.date)
+        mark_failed(connection, key, error="could not be fetched", run_id=None, try_again=False)
+    assert by_name(stored(settings))["queue"].figures["failed"] == 1
+    import_records(settings, record(0))
+    assert by_name(stored(settings))["queue"].figures == dict.fromkeys(("pending", "started", "failed"), 0) | {
+        "completed": 1
+    }
 
 
 def test_who_holds_the_database_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
