@@ -227,6 +227,30 @@ def list_lineage(
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
+def not_imported_since(connection: duckdb.DuckDBPyConnection, after_ms: int) -> list[dict[str, Any]]:
+    """Return for each day whose last attempt was refused or failed after a moment (epoch ms UTC) that attempt.
+
+    They are as `list_lineage` returns them, the newest first.
+    """
+    columns = TABLES["data_lineage"]
+    rows = connection.execute(
+        f"SELECT * FROM (SELECT {', '.join(columns)} FROM {_lines_sql()} WHERE record_type = 'history' "
+        "QUALIFY row_number() OVER (PARTITION BY ticker, endpoint, date ORDER BY import_id DESC) = 1) "
+        "WHERE status IN ('refused', 'failed') AND import_timestamp > ? ORDER BY import_id DESC",
+        [after_ms],
+    ).fetchall()
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def last_imports(connection: duckdb.DuckDBPyConnection) -> dict[tuple[Feed, dt.date], int]:
+    """Return for each feed and day when a history file was last imported, or found to be (epoch ms UTC)."""
+    rows = connection.execute(
+        f"SELECT ticker, endpoint, date, max(import_timestamp) FROM {_lines_sql()} WHERE record_type = 'history' "
+        "AND status IN ('imported', 'unchanged', 'replaced') GROUP BY ALL"
+    ).fetchall()
+    return {(Feed(ticker, endpoint), date): at_ms for ticker, endpoint, date, at_ms in rows}
+
+
 def total_imports(connection: duckdb.DuckDBPyConnection) -> list[ImportTotals]:
     """Return what all attempts with history files did, outcome by outcome; those that never occurred are left out."""
     sums = ", ".join(
