@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 
 from gex_pipeline.clock import epoch_ms
-from gex_pipeline.errors import DownloadInterruptedError, SourceUnavailableError
+from gex_pipeline.errors import DownloadInterruptedError, NoSourceError, SourceUnavailableError
 from gex_pipeline.history.download import (
     Progress,
     SourceFile,
@@ -37,7 +37,8 @@ def obtain(settings: Settings, partition: Partition, progress: Progress) -> Obta
     cannot be reached, only one that is newer than the announcement.
 
     Raises:
-        SourceUnavailableError: none of these; the message says what to do.
+        NoSourceError: none of these; the message says what to do.
+        SourceUnavailableError: the host refuses, and nobody put a file there.
         DownloadInterruptedError, DiskFullError: another attempt may help.
         PermanentError: the folders cannot be written.
     """
@@ -63,7 +64,7 @@ def _obtain(settings: Settings, partition: Partition, progress: Progress) -> Obt
     if found := find_unrecorded_source(settings, partition):
         return Obtained(found, "put in place by hand")
     place = partition.source(settings)
-    raise SourceUnavailableError(
+    raise NoSourceError(
         f"there is no history file for {partition.key}: announce its URL with POST /gex_history_url, "
         f"set GEXBOT_API_KEY, or put the file at {place}.json"
     )

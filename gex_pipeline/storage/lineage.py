@@ -75,6 +75,7 @@ class FileAttempt:
     """One attempt to import a history file.
 
     Attributes:
+        sha256: None when it could not be downloaded.
         status: `imported`, `unchanged`, `replaced`, `refused` or `failed`.
         snapshots: of the file that are in the database since, whoever brought them; 0 when it was not imported.
         differing: those of them that are stored with other values; 0 when the attempt found nothing to do.
@@ -82,7 +83,7 @@ class FileAttempt:
 
     feed: Feed
     date: dt.date
-    sha256: str
+    sha256: str | None
     status: str
     errors: str | None
     snapshots: int
@@ -155,7 +156,7 @@ def record_import(
     *,
     import_id: int,
     source_file: str,
-    sha256: str,
+    sha256: str | None,
     feed: Feed,
     date: dt.date,
     counts: ImportCounts,
@@ -170,7 +171,7 @@ def record_import(
         connection: of the database file.
         import_id: an unused id.
         source_file: name of the file, without its folder.
-        sha256: of its bytes.
+        sha256: of its bytes; None when it could not be downloaded.
         feed: which partition it is for.
         date: its trading day.
         counts: what was done; zeros when nothing was.

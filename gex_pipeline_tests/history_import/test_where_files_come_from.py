@@ -161,12 +161,18 @@ def test_a_host_that_stays_down_is_asked_four_times(world: World) -> None:
     result = world.run(ZERO)
     assert not result.success
     assert len(world.gexbot.requests) == 4
+    name = "20251114_NQ_NDX_gex_zero_history.json"
+    asked = "SELECT status, source_file, sha256, run_id FROM data_lineage"
+    assert world.query(asked) == [("failed", name, None, result.run_id)]
 
 
 def test_an_expired_link_is_not_retried(world: World) -> None:
     world.announce(ZERO, world.write(ZERO), status=403)
     assert "announce the file with a fresh one" in failure(world.run(ZERO))
     assert len(world.gexbot.requests) == 1
+    [(errors,)] = world.query("SELECT errors FROM data_lineage")
+    assert "answered 403" in errors
+    assert "sig=" not in errors
 
 
 def test_the_pauses_between_downloads_grow() -> None:
