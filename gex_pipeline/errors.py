@@ -2,8 +2,10 @@
 
 import re
 from dataclasses import dataclass
+from textwrap import shorten
 
 _QUERY_STRING = re.compile(r"(https?://[^\s?]*)\?\S*")
+_POSITION = re.compile(r"\.\d+")
 _USER = re.compile(r"://[^\s/@]*@")
 
 
@@ -48,6 +50,10 @@ class SourceUnavailableError(PermanentError):
     """There is nowhere to take a history file from, or the source refuses it."""
 
 
+class NoSourceError(SourceUnavailableError):
+    """Nothing says where to take a history file from: nobody was asked."""
+
+
 class MalformedFileError(PermanentError):
     """A history file is not a whole document of snapshots."""
 
@@ -86,6 +92,12 @@ class RecordError(PermanentError):
         """Keep the problems and join them for the message."""
         super().__init__("; ".join(map(str, problems)))
         self.problems = problems
+
+    @property
+    def kind(self) -> str:
+        """What is wrong, in one short line that is the same for other values and positions in lists."""
+        kinds = (f"{_POSITION.sub('', each.field) or 'payload'}: expected {each.expected}" for each in self.problems)
+        return shorten("; ".join(dict.fromkeys(kinds)), 200, placeholder=" ...")
 
     @classmethod
     def of(cls, field: str, value: object, expected: str) -> "RecordError":

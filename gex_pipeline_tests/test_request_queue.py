@@ -168,6 +168,31 @@ def bring_to(state: str, database: duckdb.DuckDBPyConnection) -> None:
         request_queue.mark_failed(database, KEY, error="gone", run_id="run", try_again=False)
 
 
+def test_an_import_by_other_means_completes_a_failed_request_which_keeps_its_error(
+    database: duckdb.DuckDBPyConnection,
+) -> None:
+    bring_to("failed", database)
+    request_queue.mark_imported(database, ZERO, DAY + dt.timedelta(days=1), "another day")
+    assert the_request(database).status == "failed"
+    request_queue.mark_imported(database, ZERO, DAY, "import")
+    request = the_request(database)
+    assert (request.status, request.run_id, request.last_error) == ("completed", "import", "gone")
+    assert request_queue.find_announcement(database, ZERO, DAY) is None
+
+
+@pytest.mark.parametrize("state", ["pending", "started", "completed"])
+def test_an_import_by_other_means_changes_no_request_that_has_not_failed(
+    database: duckdb.DuckDBPyConnection, state: str
+) -> None:
+    if state == "pending":
+        announce(database)
+    else:
+        bring_to(state, database)
+    before = the_request(database)
+    request_queue.mark_imported(database, ZERO, DAY, "import")
+    assert the_request(database) == before
+
+
 @pytest.mark.parametrize("state", ["completed", "failed"])
 def test_a_request_that_has_ended_cannot_run_or_end_again(database: duckdb.DuckDBPyConnection, state: str) -> None:
     bring_to(state, database)

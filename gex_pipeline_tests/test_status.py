@@ -8,15 +8,21 @@ import dagster as dg
 import pytest
 
 from gex_pipeline.backups.creating import create_backup
+from gex_pipeline.clock import epoch_ms
 from gex_pipeline.dagster_home import dagster_instance
+from gex_pipeline.feeds import request_id
+from gex_pipeline.history.attempts import Attempt, record_attempt
+from gex_pipeline.history.importing import import_staged
 from gex_pipeline.settings import Settings, load_settings
 from gex_pipeline.status.capturing import capturing
 from gex_pipeline.status.dagster_runs import dagster
 from gex_pipeline.status.parts import Part
 from gex_pipeline.status.stored import stored
+from gex_pipeline.storage.lease import lease
+from gex_pipeline.storage.request_queue import mark_failed
 from gex_pipeline_tests.gateway_requests import KEY, SNAPSHOT, post
 from gex_pipeline_tests.processes import GatewayProcess, child, gex
-from gex_pipeline_tests.records import ZERO, announce_url, import_records, record
+from gex_pipeline_tests.records import ZERO, announce_url, import_records, record, stage_records
 
 HOLDS = """
 from pathlib import Path
@@ -49,6 +55,8 @@ def test_a_gateway_with_a_key_alone_is_degraded_and_its_captures_are_counted(gua
     assert post(guarded, "/gex", SNAPSHOT, x_api_key=KEY).status_code == 202
     guarded.wait_until_loaded()
     said = gex("status", "--json", "--port", str(guarded.port), "--dagster-port", "1", data_dir=guarded.data_dir)
+    plain = gex("status", "--port", str(guarded.port), "--dagster-port", "1", data_dir=guarded.data_dir)
+    assert plain.stdout.splitlines()[-1] == "degraded: Dagster UI"
     told = json.loads(said.stdout)
     assert (said.returncode, told["status"]) == (1, "degraded")
     states = {name: part["state"] for name, part in told["parts"].items()}
@@ -76,6 +84,18 @@ def test_the_queue_and_the_last_imports_with_their_outcome_are_shown(settings: S
     [line] = parts["last imports"].lines
     assert line.startswith("2025-11-14 SPX:gex_zero imported, 2 snapshots, ")
     assert "SECRET" not in str(parts)
+
+
+def test_a_request_that_failed_is_completed_once_its_day_was_imported_by_other_means(settings: Settings) -> None:
+    announce_url(settings, ZERO, "https://hist.gex.bot/x.json?sig=SECRET")
+    with lease(settings.database_path, purpose="fail") as connection:
+        key = request_id(ZERO.feed, ZERO.date)
+        mark_failed(connection, key, error="could not be fetched", run_id=None, try_again=False)
+    assert by_name(stored(settings))["queue"].figures["failed"] == 1
+    import_records(settings, record(0))
+    assert by_name(stored(settings))["queue"].figures == dict.fromkeys(("pending", "started", "failed"), 0) | {
+        "completed": 1
+    }
 
 
 def test_who_holds_the_database_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,3 +159,35 @@ def test_runs_that_failed_are_listed_until_another_made_them_good(
     assert parts["Dagster daemon"].lines == ["it never ran"]
     add_run(instance, 5, dg.DagsterRunStatus.SUCCESS, "2025-11-17|SPX:gex_zero")
     assert by_name(dagster(settings))["runs"].state == "ok"
+
+
+def test_a_failed_run_is_told_with_its_reason_until_its_day_is_imported_by_other_means(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    stage_records(settings, record(0))
+    add_run(instance, 1, dg.DagsterRunStatus.FAILURE, ZERO.key)
+    line = by_name(dagster(settings))["runs"].lines[1]
+    assert line == f"history_import of {ZERO.key}: the run's process ended before the run did"
+    import_staged(settings, ZERO, "gex import")
+    assert by_name(dagster(settings))["runs"].state == "ok"
+
+
+def test_a_day_that_was_refused_is_told_with_the_reason_until_it_is_imported(settings: Settings) -> None:
+    attempt = Attempt(ZERO, "bad.json", "0" * 64, "run", epoch_ms())
+    record_attempt(settings, attempt, "refused", "bad_records:\n4 of 390")
+    part = by_name(stored(settings))["last imports"]
+    assert (part.state, part.figures["not_imported"]) == ("degraded", 1)
+    assert [line.rpartition(", ")[0] for line in part.lines] == [
+        "2025-11-14 SPX:gex_zero refused: bad_records: 4 of 390"
+    ]
+    import_records(settings, record(0))
+    part = by_name(stored(settings))["last imports"]
+    assert (part.state, len(part.lines)) == ("ok", 2)
+
+
+def test_a_day_that_was_refused_long_ago_degrades_nothing_any_more(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_attempt(settings, Attempt(ZERO, "bad.json", "0" * 64, "run", epoch_ms()), "refused", "bad")
+    monkeypatch.setattr("gex_pipeline.status.stored.RECENT_MS", -1000)
+    assert by_name(stored(settings))["last imports"].state == "ok"

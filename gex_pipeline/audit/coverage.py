@@ -89,7 +89,9 @@ def find_coverage(
     except GexError as error:
         problem = str(error)
     files = list_files(settings)
-    known = {*database.stored, *database.imported, *files.published, *files.sources}
+    # A day that somebody tried to download in vain says nothing about when its feed began.
+    tried = (partition for partition, day in database.imported.items() if day.had_file)
+    known = {*database.stored, *tried, *files.published, *files.sources}
     end = min(last or dt.date.max, *sessions_before(now_ms - SETTLED_AFTER_MS, 1))
 
     def look(partition: Partition) -> DayFigures:

@@ -56,6 +56,7 @@ class ImportedDay:
         snapshots: in the largest file that was imported, whoever recorded them first.
         differing: stored snapshots about which imported files say otherwise, and that were not replaced.
         hashes: the SHA-256 of the files that were imported.
+        had_file: whether there was a file in any attempt; otherwise none could be downloaded.
     """
 
     outcome: str
@@ -63,6 +64,7 @@ class ImportedDay:
     snapshots: int = 0
     differing: int = 0
     hashes: frozenset[str] = field(default_factory=frozenset)
+    had_file: bool = True
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ import datetime as dt
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import pyarrow as pa
@@ -103,14 +105,52 @@ def by_feed(verified: Sequence[VerifiedDay]) -> str:
     return markdown(titles, [(feed, *(counter[name] or "" for name in columns)) for feed, counter in counts])
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """Consecutive trading days of one feed that are to be looked at for one reason, or one such day."""
+
+    days: Sequence[VerifiedDay]
+
+    @property
+    def dates(self) -> str:
+        """From when to when it is, and how many days it has."""
+        first, last = (self.days[at].day.partition.date for at in (0, -1))
+        return f"{first} to {last} ({len(self.days):,} days)" if len(self.days) > 1 else f"{first}"
+
+
+def stretches(verified: Sequence[VerifiedDay]) -> list[Stretch]:
+    """Return the days that a person should look at: first those with findings of their own, one by one.
+
+    Args:
+        verified: by feed and date, with every trading day between a feed's first and its last.
+    """
+
+    def key(each: VerifiedDay) -> tuple[object, ...]:
+        partition = each.day.partition
+        own = partition.date if _has_findings(each) else None
+        return partition.feed, each.day.state, each.is_well, each.error, own
+
+    found = [Stretch(list(days)) for _, days in groupby(verified, key)]
+    wrong = [each for each in found if not each.days[0].is_well]
+    return sorted(wrong, key=lambda each: not _has_findings(each.days[0]))
+
+
+def _has_findings(each: VerifiedDay) -> bool:
+    """Tell whether something is wrong with what there is of a day, or with the file that was tried for it."""
+    imported = each.day.figures.imported
+    is_refused = imported is not None and imported.outcome == "refused"
+    return bool(each.day.state in {"partial", "conflicting"} or each.failed or each.differences or is_refused)
+
+
 def not_well(verified: Sequence[VerifiedDay], most: int | None = None) -> str:
-    """Return the days that a person should look at as a Markdown table, at most so many; empty without any."""
-    wrong = [each for each in verified if not each.is_well]
+    """Return the days that a person should look at as a Markdown table of so many rows at most; empty without any."""
+    wrong = stretches(verified)
     rows = [
-        (each.day.partition.feed.key, each.day.partition.date, each.day.state, _in_cell(reasons(each)))
+        (each.days[0].day.partition.feed.key, each.dates, each.days[0].day.state, _in_cell(reasons(each.days[0])))
         for each in wrong[:most]
     ]
-    more = f"\n\n{len(wrong) - len(rows):,} more days are in the report." if len(wrong) > len(rows) else ""
+    left = sum(len(each.days) for each in wrong[len(rows) :])
+    more = f"\n\n{left:,} more days are in the report." if left else ""
     return f"{markdown(('feed', 'day', 'state', 'why'), rows)}{more}"
 
 

@@ -106,5 +106,6 @@ def _folded(attempts: Sequence[FileAttempt]) -> ImportedDay:
         errors=attempts[-1].errors,
         snapshots=max((each.snapshots for each in done), default=0),
         differing=sum(differing.values()),
-        hashes=frozenset(each.sha256 for each in done),
+        hashes=frozenset(each.sha256 for each in done if each.sha256),
+        had_file=any(each.sha256 for each in attempts),
     )

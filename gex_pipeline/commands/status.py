@@ -40,5 +40,6 @@ def show_status(
             table.add_row(part.name, f"[{colour}]{part.state}[/]", escape("\n".join(part.lines)))
         console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
         console.print(table)
-        console.print(f"[{colours[status]}]{status}[/]")
+        wrong = ", ".join(part.name for part in found if part.state != "ok") if status == "degraded" else ""
+        console.print(f"[{colours[status]}]{status}[/]{wrong and f': {wrong}'}")
     raise typer.Exit(parts.EXIT_STATUS[status])

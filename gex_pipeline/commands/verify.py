@@ -75,7 +75,7 @@ def _show(verified: "Sequence[VerifiedDay]", problem: str) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from gex_pipeline.audit.report import counts_by_feed, reasons, summary
+    from gex_pipeline.audit.report import counts_by_feed, reasons, stretches, summary
     from gex_pipeline.audit.states import STATES
 
     console = Console(highlight=False)
@@ -87,11 +87,11 @@ def _show(verified: "Sequence[VerifiedDay]", problem: str) -> None:
             feed, *(f"{number:,}" for number in (days, counter["warned"], counter["failed"])), ", ".join(states)
         )
     console.print(table)
-    wrong = [each for each in verified if not each.is_well]
+    wrong = stretches(verified)
     for each in wrong[:MOST_SHOWN]:
-        partition = each.day.partition
-        why = escape(shorten(reasons(each), MOST_CHARACTERS, placeholder=" ..."))
-        console.print(f"{partition.date} {partition.feed.key} [bold]{each.day.state}[/bold]: {why}", soft_wrap=True)
-    if len(wrong) > MOST_SHOWN:
-        console.print(f"and {len(wrong) - MOST_SHOWN:,} more days, which the report lists")
+        day = each.days[0].day
+        why = escape(shorten(reasons(each.days[0]), MOST_CHARACTERS, placeholder=" ..."))
+        console.print(f"{each.dates} {day.partition.feed.key} [bold]{day.state}[/bold]: {why}", soft_wrap=True)
+    if left := sum(len(each.days) for each in wrong[MOST_SHOWN:]):
+        console.print(f"and {left:,} more days, which the report lists")
     console.print(escape(summary(verified, problem)), soft_wrap=True)

@@ -7,8 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -17,13 +16,13 @@ from typing import Any
 
 import requests
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from gex_pipeline.demo.evidence import Evidence, gather
 from gex_pipeline.demo.gexbot_standin import GexBotStandIn
 from gex_pipeline.demo.live_flow import post_on
 from gex_pipeline.demo.messages import option_trade_messages
+from gex_pipeline.demo.progress import Address, DemoError, Parts, tell_when_up, wait_for
 from gex_pipeline.demo.sessions import Session, snapshots, write_history_file
 from gex_pipeline.feeds import Feed
 from gex_pipeline.history.paths import Partition
@@ -42,22 +41,13 @@ PLAIN_WIDTH = 150
 
 @dataclass
 class Sent:
-    """What the demo posted and had acknowledged.
-
-    Attributes:
-        seconds: how long each part took, by its name.
-    """
+    """What the demo posted and had acknowledged."""
 
     snapshots: int = 0
     messages: int = 0
     trades: int = 0
     history_records: int = 0
     request: dict[str, Any] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-
-class DemoError(Exception):
-    """Something did not happen in time; the text says what."""
 
 
 def run_demo(*, keep_running: bool) -> int:
@@ -89,7 +79,7 @@ def _show(console: Console, scratch: Path, *, keep_running: bool) -> int:
     files = scratch / "gexbot"
     files.mkdir()
     sent = Sent()
-    with GexBotStandIn(files) as gexbot, _progress(console) as progress:
+    with GexBotStandIn(files) as gexbot, Parts(console) as parts:
         settings = load_settings(
             data_dir=scratch / "data",
             host="127.0.0.1",
@@ -97,36 +87,36 @@ def _show(console: Console, scratch: Path, *, keep_running: bool) -> int:
             dagster_port=_free_port(),
             history_hosts=gexbot.host,
         )
-        with _part(progress, sent, "write a session file of 23,400 x 100"):
+        with parts.part("write a session file of 23,400 x 100"):
             name = f"{HISTORY.date}_{HISTORY.feed.ticker}_classic_{HISTORY.feed.endpoint}.json"
             sent.history_records = write_history_file(files / name, HISTORY)
         with _system(scratch, settings, gexbot.host):
             gateway = f"http://127.0.0.1:{settings.port}"
-            with _part(progress, sent, "start gateway, loader, Dagster UI and daemon"):
-                _wait_for(lambda: _is_up(settings), START_SECONDS, "the system to start")
+            with parts.part("start gateway, loader, Dagster UI and daemon"):
+                tell_when_up(console, _addresses(settings), START_SECONDS)
             with requests.Session() as client:
-                with _part(progress, sent, "announce the history file"):
+                with parts.part("announce the history file"):
                     answer = client.post(f"{gateway}/gex_history_url", json={"url": gexbot.signed_url(name)})
                     sent.request = _accepted(answer)
-                with _part(progress, sent, f"post {LIVE.snapshots} live snapshots"):
+                with parts.part(f"post {LIVE.snapshots} live snapshots"):
                     for snapshot in snapshots(LIVE):
                         _accepted(client.post(f"{gateway}/gex", json=snapshot))
                         sent.snapshots += 1
-                with _part(progress, sent, f"post {LIVE_MESSAGES} Unusual Whales messages"):
+                with parts.part(f"post {LIVE_MESSAGES} Unusual Whales messages"):
                     for message in islice(option_trade_messages(HISTORY.date), LIVE_MESSAGES):
                         _accepted(client.post(f"{gateway}/uw", json=message))
                         sent.messages += 1
                         sent.trades += 1
                 request = f"{gateway}/gex_history_queue/{sent.request['id']}"
-                with _part(progress, sent, "import the file: queue, sensor, run") as tell:
-                    _wait_for(lambda: _is_finished(client, request, tell), IMPORT_SECONDS, "the import")
-                with _part(progress, sent, "load the rest of the journal"):
-                    _wait_for(lambda: _is_loaded(client, gateway), LOAD_SECONDS, "the loader")
+                with parts.part("import the file: queue, sensor, run") as tell:
+                    wait_for(lambda: _is_finished(client, request, tell), IMPORT_SECONDS, "the import")
+                with parts.part("load the rest of the journal"):
+                    wait_for(lambda: _is_loaded(client, gateway), LOAD_SECONDS, "the loader")
                 final = client.get(request).json()
-            with _part(progress, sent, "read back and compare"):
+            with parts.part("read back and compare"):
                 evidence = gather(settings, Partition(HISTORY.feed, HISTORY.date), files / name, LIVE, final)
-            progress.stop()
-            disagreements = _report(console, settings, sent, evidence)
+            parts.stop()
+            disagreements = _report(console, settings, sent, parts.seconds, evidence)
             if keep_running:
                 console.print(
                     "Everything keeps running and the session goes on; Ctrl-C stops it and removes the folder."
@@ -136,7 +126,9 @@ def _show(console: Console, scratch: Path, *, keep_running: bool) -> int:
     return 1 if disagreements else 0
 
 
-def _report(console: Console, settings: Settings, sent: Sent, evidence: Evidence) -> int:
+def _report(
+    console: Console, settings: Settings, sent: Sent, seconds: Mapping[str, float], evidence: Evidence
+) -> int:
     """Print the closing tables and return how many lines disagree."""
     disagreements = 0
     landed = Table("what", "sent", "landed", "", title="What was sent and what landed", title_justify="left")
@@ -153,19 +145,26 @@ def _report(console: Console, settings: Settings, sent: Sent, evidence: Evidence
         checks.add_row(check.asset, check.name, "[green]passed[/]" if check.passed else "[red]FAILED[/]", check.found)
     console.print(checks)
     times = Table("part", "seconds", title="How long it took", title_justify="left")
-    for part, seconds in {**sent.seconds, **evidence.step_seconds}.items():
-        times.add_row(part, f"{seconds:.2f}")
+    for part, took in {**seconds, **evidence.step_seconds}.items():
+        times.add_row(part, f"{took:.2f}")
     console.print(times)
-    base = f"http://127.0.0.1:{settings.dagster_port}"
-    console.print(f"live page        http://127.0.0.1:{settings.port}/?feed={LIVE.feed.key}")
-    console.print(f"Dagster UI       {base}/assets/gex_snapshots")
-    console.print(f"the import run   {base}/runs/{evidence.run_id}")
+    for address in _addresses(settings):
+        console.print(address.line)
+    console.print(f"the import run   http://127.0.0.1:{settings.dagster_port}/runs/{evidence.run_id}")
     console.print(f"gateway API      http://127.0.0.1:{settings.port}/openapi.json")
     console.print(f"history queue    http://127.0.0.1:{settings.port}/gex_history_queue")
     console.print(f"data             {settings.data_dir}")
     outcome = "Everything agrees." if not disagreements else f"{disagreements} lines disagree."
     console.print(f"[{'red' if disagreements else 'green'}]{outcome}[/]")
     return disagreements
+
+
+def _addresses(settings: Settings) -> list[Address]:
+    gateway, ui = (f"http://127.0.0.1:{port}" for port in (settings.port, settings.dagster_port))
+    return [
+        Address("live page", f"{gateway}/?feed={LIVE.feed.key}", f"{gateway}/ready"),
+        Address("Dagster UI", f"{ui}/assets/gex_snapshots", f"{ui}/server_info"),
+    ]
 
 
 @contextmanager
@@ -190,39 +189,6 @@ def _system(scratch: Path, settings: Settings, history_host: str) -> Iterator[No
         finally:
             process.terminate()
             process.wait()
-
-
-@contextmanager
-def _progress(console: Console) -> Iterator[Progress]:
-    columns = (SpinnerColumn(finished_text="*"), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        yield progress
-
-
-@contextmanager
-def _part(progress: Progress, sent: Sent, name: str) -> Iterator[Callable[[str], None]]:
-    """Show and time one part; what it yields adds a word about how far it is."""
-    started = time.monotonic()
-    task = progress.add_task(name, total=1)
-    yield lambda word: progress.update(task, description=f"{name}: {word}")
-    sent.seconds[name] = time.monotonic() - started
-    progress.update(task, completed=1)
-
-
-def _wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise DemoError(f"waited {seconds:g} s for {what}")
-        time.sleep(0.25)
-
-
-def _is_up(settings: Settings) -> bool:
-    addresses = (f"{settings.port}/ready", f"{settings.dagster_port}/server_info")
-    try:
-        return all(requests.get(f"http://127.0.0.1:{each}", timeout=5).ok for each in addresses)
-    except requests.ConnectionError:
-        return False
 
 
 def _is_finished(client: requests.Session, request: str, tell: Callable[[str], None]) -> bool:

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 import dagster as dg
 from pydantic import Field
 
-from gex_pipeline.errors import PermanentError, TransientError
+from gex_pipeline.errors import DownloadInterruptedError, PermanentError, SourceUnavailableError, TransientError
+from gex_pipeline.history.attempts import record_not_obtained
 from gex_pipeline.history.day import export_tables, import_rows, stage_file
 from gex_pipeline.history.download import Progress, find_source
 from gex_pipeline.history.metadata import (
@@ -39,8 +40,14 @@ Context = dg.AssetExecutionContext
 def history_file(context: Context, settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult[None]:
     """The day's history file on disk, whole, with its checksum."""
     started = time.monotonic()
+    partition = Partition.parse(context.partition_key)
     with permanent_failures(), _further_attempts(context):
-        obtained = obtain(settings, Partition.parse(context.partition_key), _progress_log(context))
+        try:
+            obtained = obtain(settings, partition, _progress_log(context))
+        except (SourceUnavailableError, DownloadInterruptedError) as error:
+            if isinstance(error, PermanentError) or context.retry_number >= DOWNLOAD_RETRIES.max_retries:
+                record_not_obtained(settings, partition, context.run.run_id, error)
+            raise
     file = obtained.file
     context.log.info("%s: %s, %s bytes", obtained.origin, file.path.name, f"{file.size_bytes:,}")
     return dg.MaterializeResult(metadata=describe_file(file, obtained.origin, time.monotonic() - started))

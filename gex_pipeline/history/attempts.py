@@ -9,7 +9,7 @@ import duckdb
 
 from gex_pipeline.backups.creating import ensure_recent_backup
 from gex_pipeline.clock import epoch_ms
-from gex_pipeline.errors import GexError, MalformedFileError, PermanentError, without_secrets
+from gex_pipeline.errors import GexError, MalformedFileError, NoSourceError, PermanentError, without_secrets
 from gex_pipeline.history.download import find_source
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.history.staging import read_summary
@@ -29,14 +29,14 @@ class Attempt:
 
     Attributes:
         file: its name without the folder, None while no file is known: then there is nothing to record.
-        sha256: of its bytes.
+        sha256: of its bytes; None when it could not be downloaded.
         run_id: the Dagster run.
         started_at_ms: when the step began, epoch ms UTC.
     """
 
     partition: Partition
     file: str | None
-    sha256: str
+    sha256: str | None
     run_id: str | None
     started_at_ms: int
 
@@ -62,6 +62,13 @@ def recorded(settings: Settings, attempt: Attempt) -> Iterator[None]:
         text = str(error) if isinstance(error, GexError) else f"{type(error).__name__}: {error}"
         record_attempt(settings, attempt, "failed", text)
         raise
+
+
+def record_not_obtained(settings: Settings, partition: Partition, run_id: str, error: GexError) -> None:
+    """Write the line of a file that a run could not download; none where nobody was asked for one."""
+    if not isinstance(error, NoSourceError):
+        name = f"{partition.source(settings).name}.json"
+        record_attempt(settings, Attempt(partition, name, None, run_id, epoch_ms()), "failed", str(error))
 
 
 def record_cut_off(settings: Settings, partition: Partition, run_id: str, errors: str) -> None:

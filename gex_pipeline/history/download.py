@@ -10,7 +10,7 @@ import requests
 from filelock import FileLock
 from urllib3.exceptions import HTTPError
 
-from gex_pipeline.errors import DiskFullError, DownloadInterruptedError, PermanentError, SourceUnavailableError
+from gex_pipeline.errors import DiskFullError, DownloadInterruptedError, SourceUnavailableError
 from gex_pipeline.formats.history_file import is_gzip
 from gex_pipeline.history.download_places import download_place
 from gex_pipeline.history.paths import Partition
@@ -63,10 +63,18 @@ def find_source(settings: Settings, partition: Partition) -> SourceFile | None:
     return None
 
 
-def find_unrecorded_source(settings: Settings, partition: Partition) -> SourceFile | None:
-    """Return a file that somebody else put in the partition's place, and record its checksum."""
+def find_unrecorded_source(
+    settings: Settings, partition: Partition, is_put_there: Callable[[int], bool] = lambda _: True
+) -> SourceFile | None:
+    """Return a file that somebody else put in the partition's place, and record its checksum.
+
+    Args:
+        settings: the folders.
+        partition: which place.
+        is_put_there: tells from a file's time (epoch ms UTC) whether somebody put it there.
+    """
     for path in _candidates(settings, partition):
-        if path.is_file():
+        if path.is_file() and is_put_there(path.stat().st_mtime_ns // 1_000_000):
             return _record(path)
     return None
 
@@ -111,8 +119,8 @@ def download(settings: Settings, partition: Partition, url: str, progress: Progr
     Raises:
         DiskFullError: there is no room, and what came so far is removed.
         DownloadInterruptedError: another attempt may help, and resumes where this one ended if the host allows.
-        SourceUnavailableError: the host refuses, or does not have it.
-        PermanentError: the URL leads to a host that is not allowed, or the file is too large.
+        SourceUnavailableError: the host refuses, does not have it, or leads to one that is not allowed, or the file
+            is too large.
     """
     target = partition.source(settings)
     partial = target.with_name(f"{target.name}.part")
@@ -151,7 +159,9 @@ def _fetch(session: requests.Session, hosts: tuple[str, ...], url: str, partial:
         length = answer.headers.get("Content-Length", "")
         total = have + int(length) if length.isdigit() else None
         if (total or 0) > MAX_DOWNLOAD_BYTES:
-            raise PermanentError(f"{shown(url)} has {total:,} bytes, more than the {MAX_DOWNLOAD_BYTES:,} allowed")
+            raise SourceUnavailableError(
+                f"{shown(url)} has {total:,} bytes, more than the {MAX_DOWNLOAD_BYTES:,} allowed"
+            )
         if not resumed:
             # In this order, so that the mark of one file never stands beside bytes of another.
             mark.unlink(missing_ok=True)
@@ -164,7 +174,9 @@ def _fetch(session: requests.Session, hosts: tuple[str, ...], url: str, partial:
                 have += len(chunk)
                 if have > MAX_DOWNLOAD_BYTES:
                     partial.unlink()
-                    raise PermanentError(f"{shown(url)} is larger than the {MAX_DOWNLOAD_BYTES:,} bytes allowed")
+                    raise SourceUnavailableError(
+                        f"{shown(url)} is larger than the {MAX_DOWNLOAD_BYTES:,} bytes allowed"
+                    )
                 progress(have, total)
     if total is not None and have != total:
         raise DownloadInterruptedError(f"{shown(url)} ended after {have:,} of {total:,} bytes")
@@ -180,9 +192,9 @@ def _follow(
             request = session.prepare_request(requests.Request("GET", url, headers=headers))
             is_allowed = all(is_allowed_host(urlsplit(each), hosts) for each in (url, request.url or ""))
         except ValueError:  # its text may hold the whole URL
-            raise PermanentError("what the history host is asked for is not a URL") from None
+            raise SourceUnavailableError("what the history host is asked for is not a URL") from None
         if not is_allowed:
-            raise PermanentError(f"{shown(url)} is on a host that GEX_HISTORY_HOSTS does not allow")
+            raise SourceUnavailableError(f"{shown(url)} is on a host that GEX_HISTORY_HOSTS does not allow")
         try:
             answer = session.send(
                 request, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False
@@ -190,15 +202,15 @@ def _follow(
         except requests.RequestException:
             raise
         except ValueError:  # the library looks at the next address, too
-            raise PermanentError("the history host redirects to something that is not a URL") from None
+            raise SourceUnavailableError("the history host redirects to something that is not a URL") from None
         if not answer.is_redirect:
             return answer
         answer.close()
         with suppress(ValueError):
             url = urljoin(url, answer.headers["Location"])
             continue
-        raise PermanentError("the history host redirects to something that is not a URL")
-    raise PermanentError(f"{shown(url)} redirects more than {MAX_REDIRECTS} times")
+        raise SourceUnavailableError("the history host redirects to something that is not a URL")
+    raise SourceUnavailableError(f"{shown(url)} redirects more than {MAX_REDIRECTS} times")
 
 
 def _finish(settings: Settings, partial: Path, target: Path) -> SourceFile:

@@ -19,6 +19,7 @@ from gex_pipeline.storage.disk import require_room
 from gex_pipeline.storage.lease import lease, quoted, transaction
 from gex_pipeline.storage.lineage import ImportCounts, find_import, next_import_id, record_import
 from gex_pipeline.storage.replaced_rows import keep_replaced
+from gex_pipeline.storage.request_queue import mark_imported
 from gex_pipeline.storage.schema import TABLES, ensure_schema
 from gex_pipeline.storage.snapshots import (
     SNAPSHOT_COLUMNS,
@@ -132,6 +133,7 @@ def import_staged(
                 run_id=run_id,
                 started_at_ms=started_at_ms,
             )
+            mark_imported(connection, feed, date, run_id)
     held = time.monotonic() - started
     has_report = (earlier.differing if earlier else counts.differing) and not replace and report.exists()
     return ImportResult(

@@ -59,10 +59,12 @@ def gaps(subject: Subject, day: Day) -> Verdict:
     most = gap_limit_ms(day.usual_step_ms)
     long = np.flatnonzero(steps > most)
     longest = int(steps.max(initial=0))
+    after = int(steps.argmax()) if len(steps) else None
+    span = "" if after is None else f" ({_hour(int(times[after]))} to {_hour(int(times[after + 1]))})"
     worst = long[np.argsort(-steps[long])][:5]
     return Verdict(
         not len(long),
-        f"the longest gap is {longest / 1000:g} s, usual are {day.usual_step_ms / 1000:g} s; "
+        f"the longest gap is {longest / 1000:g} s{span}, usual are {day.usual_step_ms / 1000:g} s; "
         f"{len(long):,} are longer than {most / 1000:g} s",
         {
             "longest_gap_seconds": longest / 1000,

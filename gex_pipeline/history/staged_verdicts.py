@@ -40,9 +40,11 @@ def bad_records(subject: Subject) -> Verdict:
     """At most 0.1 % of the file's records could not be understood."""
     summary = read_summary(subject.staged("snapshots"))
     share = summary.bad / summary.records if summary.records else 0.0
+    reason = f"; most often {summary.commonest} ({summary.commonest_records:,}); see {summary.quarantine}"
     return Verdict(
         share <= MAX_BAD_SHARE,
-        f"{summary.bad:,} of {summary.records:,} records are bad ({share:.2%}, at most {MAX_BAD_SHARE:.1%} may be)",
+        f"{summary.bad:,} of {summary.records:,} records are bad ({share:.2%}, at most {MAX_BAD_SHARE:.1%} may be)"
+        f"{reason if summary.bad else ''}",
         {
             "bad_records": summary.bad,
             "records": summary.records,

@@ -4,6 +4,7 @@ import mmap
 import os
 import tempfile
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -74,6 +75,8 @@ class StagedSummary:
         duplicates_differing: those of them whose text was not the same; the first stays.
         bad: records that could not be understood.
         examples: up to five `position: reason` of bad records.
+        commonest: what is wrong with most of them, whatever their values; empty when there are none.
+        commonest_records: how many that is true of.
         quarantine: path of the file with all of them, None when there are none.
         first_ms: earliest timestamp, epoch milliseconds UTC; None without snapshots.
         last_ms: latest timestamp.
@@ -92,6 +95,8 @@ class StagedSummary:
     quarantine: str | None
     first_ms: int | None
     last_ms: int | None
+    commonest: str = ""
+    commonest_records: int = 0
 
 
 class _VannaFoundError(Exception):
@@ -204,6 +209,7 @@ class _Intake:
 
     def __init__(self, feed: Feed) -> None:
         self.bad: list[BadRecord] = []
+        self._reasons: Counter[str] = Counter()
         self._feed = feed
         self._seen: dict[int, int] = {}  # by timestamp, which record of the file had it first
         self._pieces: list[tuple[int, Callable[[], Sequence[Record]]]] = []
@@ -235,6 +241,7 @@ class _Intake:
                 snapshot = parse_snapshot(record)
                 _require_feed(snapshot, self._feed)
             except RecordError as error:
+                self._reasons[error.kind] += 1
                 self.bad.append(BadRecord(self._records + index, str(error), bytes(record)))
                 continue
             number = self._records + index
@@ -253,6 +260,7 @@ class _Intake:
         return read_records()[number - start]
 
     def summary(self, source: SourceFile, quarantine: Path | None, *, is_sorted: bool) -> StagedSummary:
+        [(commonest, commonest_records)] = self._reasons.most_common(1) or [("", 0)]
         return StagedSummary(
             source=source.path.name,
             sha256=source.sha256,
@@ -267,6 +275,8 @@ class _Intake:
             quarantine=str(quarantine) if quarantine else None,
             first_ms=min(self._seen, default=None),
             last_ms=max(self._seen, default=None),
+            commonest=commonest,
+            commonest_records=commonest_records,
         )
 
 

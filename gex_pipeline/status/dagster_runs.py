@@ -5,13 +5,20 @@ import time
 from collections.abc import Sequence
 
 import dagster as dg
+import duckdb
 import requests
 
 from gex_pipeline.dagster_home import dagster_instance
-from gex_pipeline.errors import without_secrets
+from gex_pipeline.errors import GexError, without_secrets
 from gex_pipeline.history.fetching import PARTITION_TAG, UNFINISHED
+from gex_pipeline.history.paths import Partition
+from gex_pipeline.history.run_failures import why_failed
 from gex_pipeline.settings import Settings
 from gex_pipeline.status.parts import Part, ago
+from gex_pipeline.status.stored import LEASE_SECONDS
+from gex_pipeline.storage.lease import lease
+from gex_pipeline.storage.lineage import last_imports
+from gex_pipeline.storage.schema import has_table
 
 ANSWER_SECONDS = 2.0
 # The daemon says every half minute that it lives.
@@ -26,7 +33,7 @@ def dagster(settings: Settings) -> list[Part]:
         return [*parts, Part("runs", "ok", ["Dagster has not been started yet"])]
     try:
         with dagster_instance(settings) as instance:
-            return [*parts, _daemon(instance), _runs(instance)]
+            return [*parts, _daemon(instance), _runs(settings, instance)]
     except Exception as error:  # noqa: BLE001 - whatever its storage raises
         reason = without_secrets(str(error).splitlines()[0] if str(error) else type(error).__name__)
         return [*parts, Part("runs", "down", [f"Dagster's storage cannot be read: {reason}"], {"error": reason})]
@@ -56,23 +63,49 @@ def _daemon(instance: dg.DagsterInstance) -> Part:
     return Part("Dagster daemon", "down", [f"not heard of for {ago(silent)}: no run is started"], figures)
 
 
-def _runs(instance: dg.DagsterInstance) -> Part:
-    """Count the runs under way, and list those that failed within a day and were not made good since."""
+def _runs(settings: Settings, instance: dg.DagsterInstance) -> Part:
+    """Count the runs under way, and list with the reason those that failed within a day and were not made good."""
     under_way = instance.get_runs_count(dg.RunsFilter(statuses=UNFINISHED))
     since = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
-    recent = instance.get_run_records(dg.RunsFilter(updated_after=since), limit=1000)
-    failed = _not_made_good([record.dagster_run for record in recent])
-    names = [" of ".join(filter(None, (run.job_name, run.tags.get(PARTITION_TAG)))) for run in failed]
-    lines = [f"{under_way:,} under way, {len(failed):,} failed in the last 24 hours", *names[:LISTED]]
+    failed = _last_failed(instance.get_run_records(dg.RunsFilter(updated_after=since), limit=1000))
+    imported_ms = _imported(settings) if failed else {}
+    failed = [each for each in failed if imported_ms.get(_partition(each) or "", 0) <= _ended_ms(each)]
+    names = [" of ".join(filter(None, (each.dagster_run.job_name, _partition(each)))) for each in failed]
+    lines = [f"{under_way:,} under way, {len(failed):,} failed in the last 24 hours"]
+    for name, each in zip(names[:LISTED], failed, strict=False):
+        reason = " ".join(why_failed(instance, each.dagster_run.run_id).error.split())
+        lines.append(f"{name}: {reason}")
     if len(names) > LISTED:
         lines.append(f"and {len(names) - LISTED} more")
     return Part("runs", "degraded" if failed else "ok", lines, {"under_way": under_way, "failed": names})
 
 
-def _not_made_good(runs: Sequence[dg.DagsterRun]) -> list[dg.DagsterRun]:
-    """Return of each job and partition the last run that has ended, where it failed; `runs` has the newest first."""
-    last: dict[tuple[str, str | None], dg.DagsterRun] = {}
-    for run in runs:
-        if run.is_finished:
-            last.setdefault((run.job_name, run.tags.get(PARTITION_TAG)), run)
-    return [run for run in last.values() if run.status is dg.DagsterRunStatus.FAILURE]
+def _last_failed(records: Sequence[dg.RunRecord]) -> list[dg.RunRecord]:
+    """Return of each job and partition the last run that has ended, where it failed; the newest come first."""
+    last: dict[tuple[str, str | None], dg.RunRecord] = {}
+    for record in records:
+        if record.dagster_run.is_finished:
+            last.setdefault((record.dagster_run.job_name, _partition(record)), record)
+    return [record for record in last.values() if record.dagster_run.status is dg.DagsterRunStatus.FAILURE]
+
+
+def _imported(settings: Settings) -> dict[str, int]:
+    """Return by partition key when its day was last imported (epoch ms UTC); nothing while the file is busy."""
+    if not settings.database_path.exists():
+        return {}
+    try:
+        with lease(
+            settings.database_path, purpose="see what is imported", timeout_seconds=LEASE_SECONDS, read_only=True
+        ) as connection:
+            found = last_imports(connection) if has_table(connection, "data_lineage") else {}
+    except (GexError, duckdb.Error):
+        return {}
+    return {Partition(feed, date).key: at_ms for (feed, date), at_ms in found.items()}
+
+
+def _partition(record: dg.RunRecord) -> str | None:
+    return record.dagster_run.tags.get(PARTITION_TAG)
+
+
+def _ended_ms(record: dg.RunRecord) -> float:
+    return (record.end_time or record.update_timestamp.timestamp()) * 1000

@@ -9,14 +9,15 @@ from gex_pipeline.backups.folder import list_backups
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.errors import GexError, LeaseTimeoutError
 from gex_pipeline.settings import Settings
-from gex_pipeline.status.parts import Part, ago
+from gex_pipeline.status.parts import Part, State, ago
 from gex_pipeline.storage.lease import lease
-from gex_pipeline.storage.lineage import list_lineage
+from gex_pipeline.storage.lineage import list_lineage, not_imported_since
 from gex_pipeline.storage.request_queue import count_by_status
 from gex_pipeline.storage.schema import has_table
 
 LEASE_SECONDS = 3.0
 IMPORTS = 5
+RECENT_MS = 86_400_000
 # A backup is made every night, and one night may be missed.
 OLD_BACKUP_HOURS = 48.0
 
@@ -50,12 +51,23 @@ def _told(connection: duckdb.DuckDBPyConnection) -> list[Part]:
         told = ", ".join(f"{count:,} {status}" for status, count in counts.items())
         parts.append(Part("queue", "ok", [f"announced files: {told}"], counts))
     if has_table(connection, "data_lineage"):
-        lines = list_lineage(connection, {"record_type": "history"}, limit=IMPORTS)
-        shown = [_line(each) for each in lines] or ["no history file was imported yet"]
-        kept = ("import_id", "ticker", "endpoint", "date", "status", "records_imported", "import_timestamp", "errors")
-        found = [{name: each[name] for name in kept} | {"date": str(each["date"])} for each in lines]
-        parts.append(Part("last imports", "ok", shown, {"imports": found}))
+        parts.append(_imports(connection))
     return parts
+
+
+def _imports(connection: duckdb.DuckDBPyConnection) -> Part:
+    """Tell of the days that were refused or failed within a day and not imported since, and of the last attempts."""
+    open_days = not_imported_since(connection, epoch_ms() - RECENT_MS)
+    lines = list_lineage(connection, {"record_type": "history"}, limit=IMPORTS)
+    shown = [_line(each) for each in open_days[:IMPORTS]]
+    if len(open_days) > IMPORTS:
+        shown.append(f"and {len(open_days) - IMPORTS:,} more days that were refused or failed in the last 24 hours")
+    shown += [_line(each) for each in lines if each not in open_days]
+    kept = ("import_id", "ticker", "endpoint", "date", "status", "records_imported", "import_timestamp", "errors")
+    found = [{name: each[name] for name in kept} | {"date": str(each["date"])} for each in lines]
+    figures = {"imports": found, "not_imported": len(open_days)}
+    state: State = "degraded" if open_days else "ok"
+    return Part("last imports", state, shown or ["no history file was imported yet"], figures)
 
 
 def _line(imported: dict[str, Any]) -> str:

@@ -75,6 +75,7 @@ class FileAttempt:
     """One attempt to import a history file.
 
     Attributes:
+        sha256: None when it could not be downloaded.
         status: `imported`, `unchanged`, `replaced`, `refused` or `failed`.
         snapshots: of the file that are in the database since, whoever brought them; 0 when it was not imported.
         differing: those of them that are stored with other values; 0 when the attempt found nothing to do.
@@ -82,7 +83,7 @@ class FileAttempt:
 
     feed: Feed
     date: dt.date
-    sha256: str
+    sha256: str | None
     status: str
     errors: str | None
     snapshots: int
@@ -155,7 +156,7 @@ def record_import(
     *,
     import_id: int,
     source_file: str,
-    sha256: str,
+    sha256: str | None,
     feed: Feed,
     date: dt.date,
     counts: ImportCounts,
@@ -170,7 +171,7 @@ def record_import(
         connection: of the database file.
         import_id: an unused id.
         source_file: name of the file, without its folder.
-        sha256: of its bytes.
+        sha256: of its bytes; None when it could not be downloaded.
         feed: which partition it is for.
         date: its trading day.
         counts: what was done; zeros when nothing was.
@@ -225,6 +226,30 @@ def list_lineage(
         [*filters.values(), limit],
     ).fetchall()
     return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def not_imported_since(connection: duckdb.DuckDBPyConnection, after_ms: int) -> list[dict[str, Any]]:
+    """Return for each day whose last attempt was refused or failed after a moment (epoch ms UTC) that attempt.
+
+    They are as `list_lineage` returns them, the newest first.
+    """
+    columns = TABLES["data_lineage"]
+    rows = connection.execute(
+        f"SELECT * FROM (SELECT {', '.join(columns)} FROM {_lines_sql()} WHERE record_type = 'history' "
+        "QUALIFY row_number() OVER (PARTITION BY ticker, endpoint, date ORDER BY import_id DESC) = 1) "
+        "WHERE status IN ('refused', 'failed') AND import_timestamp > ? ORDER BY import_id DESC",
+        [after_ms],
+    ).fetchall()
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def last_imports(connection: duckdb.DuckDBPyConnection) -> dict[tuple[Feed, dt.date], int]:
+    """Return for each feed and day when a history file was last imported, or found to be (epoch ms UTC)."""
+    rows = connection.execute(
+        f"SELECT ticker, endpoint, date, max(import_timestamp) FROM {_lines_sql()} WHERE record_type = 'history' "
+        "AND status IN ('imported', 'unchanged', 'replaced') GROUP BY ALL"
+    ).fetchall()
+    return {(Feed(ticker, endpoint), date): at_ms for ticker, endpoint, date, at_ms in rows}
 
 
 def total_imports(connection: duckdb.DuckDBPyConnection) -> list[ImportTotals]:

@@ -1,6 +1,7 @@
 """The queue of announced history files, `gex_history_queue`: one row for each ticker, endpoint and trading day.
 
-A row goes pending -> started -> completed or failed; announcing the file again makes it pending anew.
+A row goes pending -> started -> completed or failed; announcing the file again makes it pending anew, and an import
+of the day by other means makes a failed one completed.
 """
 
 import datetime as dt
@@ -159,6 +160,15 @@ def mark_completed(connection: duckdb.DuckDBPyConnection, key: int, run_id: str)
         "UPDATE gex_history_queue SET status = 'completed', run_id = ?, last_error = NULL, finished_at = ?, "
         "url = CASE WHEN contains(url, '?') THEN NULL ELSE url END WHERE id = ? AND status = 'started'",
         [run_id, epoch_ms(), key],
+    )
+
+
+def mark_imported(connection: duckdb.DuckDBPyConnection, feed: Feed, date: dt.date, run_id: str | None) -> None:
+    """Close a failed request whose day was imported by other means: its last error stays, its URL is forgotten."""
+    connection.execute(
+        "UPDATE gex_history_queue SET status = 'completed', run_id = coalesce(?, run_id), finished_at = ?, "
+        "url = NULL WHERE id = ? AND status = 'failed'",
+        [run_id, epoch_ms(), request_id(feed, date)],
     )
 
 

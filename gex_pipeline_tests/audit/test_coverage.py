@@ -10,9 +10,9 @@ import pytest
 from gex_pipeline.audit.coverage import DayCoverage, find_coverage
 from gex_pipeline.audit.verifying import verify_days
 from gex_pipeline.demo.gexbot_standin import GexBotStandIn
-from gex_pipeline.errors import SourceUnavailableError
+from gex_pipeline.errors import DownloadInterruptedError, SourceUnavailableError
 from gex_pipeline.feeds import Feed
-from gex_pipeline.history.attempts import Attempt, record_attempt
+from gex_pipeline.history.attempts import Attempt, record_attempt, record_not_obtained
 from gex_pipeline.history.day import TABLES, export_tables
 from gex_pipeline.history.gexbot_api import ask_api
 from gex_pipeline.history.importing import import_staged
@@ -164,6 +164,16 @@ def test_a_day_whose_file_was_refused_says_so(tmp_path: Path) -> None:
         "nothing of this day is stored; the last import was refused: half of it is bad; "
         "GexBot keeps its file for 64 more days"
     )
+
+
+def test_a_file_that_could_not_be_downloaded_is_told_and_makes_no_feed_older(tmp_path: Path) -> None:
+    settings = load_settings(data_dir=tmp_path)
+    import_day(settings, FIRST, records_of(FIRST))
+    for partition in (PARTITION, Partition(FEED, dt.date(2023, 1, 3))):
+        record_not_obtained(settings, partition, "run", DownloadInterruptedError("GexBot answered 503"))
+    found = covered(settings, now=at("2025-12-01 12:00:00"))
+    assert len(found) == len(DATES)
+    assert "the last import was failed: GexBot answered 503" in found[PARTITION.key].detail
 
 
 @pytest.mark.parametrize(

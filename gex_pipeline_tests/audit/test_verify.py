@@ -1,5 +1,6 @@
 """What is stored is checked again: each damage is caused for real, and one broken day does not end it."""
 
+import datetime as dt
 import gzip
 import json
 import signal
@@ -243,16 +244,19 @@ def test_the_command_is_content_with_days_that_are_well_and_writes_a_report(sett
 
 def test_the_command_names_what_is_to_be_looked_at_and_ends_with_1(settings: Settings) -> None:
     alter(settings, OTHER_SPOT)
-    ended = gex("verify", *RANGE, "--feed", "SPX:zero", data_dir=settings.data_dir)
+    later = (LAST + dt.timedelta(days=21)).isoformat()
+    ended = gex("verify", *RANGE[:2], "--to", later, "--feed", "SPX:zero", data_dir=settings.data_dir)
     assert ended.returncode == 1
-    assert "5 days, 1 to look at" in ended.stdout
-    line = next(
-        line for line in ended.stdout.splitlines() if line.startswith(f"{SPOILED} SPX:gex_zero conflicting: ")
-    )
+    assert "19 days, 15 to look at" in ended.stdout
+    line, after = [line for line in ended.stdout.splitlines() if line.startswith("2025-")]
+    assert line.startswith(f"{SPOILED} SPX:gex_zero conflicting: ")
+    assert after.startswith("2025-11-10 to 2025-11-28 (14 days) SPX:gex_zero expired: nothing of this day is stored")
     assert "snapshots_parquet matches_database: 390 rows in the Parquet file, 390 in the database, NOT equal" in line
     [text] = settings.reports_dir.glob("*.md")
     assert f"| SPX:gex_zero | {SPOILED} | conflicting | " in text.read_text()
-    row = pq.read_table(text.with_suffix(".parquet")).to_pylist()[2]
+    table = pq.read_table(text.with_suffix(".parquet"))
+    assert table.num_rows == 19, "a row for each day"
+    row = table.to_pylist()[2]
     assert row["checks_failed"] == ["gex_snapshots.matches_file", "snapshots_parquet.matches_database"]
 
 

@@ -58,8 +58,11 @@ def test_one_percent_of_bad_records_fails_the_partition_and_only_it_until_a_corr
     check = evaluations(result)["staged_snapshots.bad_records"]
     assert check.partition == ZERO.key
     assert check.blocking
-    assert check.description == "2 of 200 records are bad (1.00%, at most 0.1% may be)"
     said = {name: value.value for name, value in check.metadata.items()}
+    assert check.description == (
+        "2 of 200 records are bad (1.00%, at most 0.1% may be); most often spot: expected a finite number (2); "
+        f"see {said['quarantine']}"
+    )
     reason = "spot: got high, expected a finite number"
     assert said["examples"] == [f"record 17: {reason}", f"record 170: {reason}"]
     assert Path(str(said["quarantine"])).is_file()
@@ -87,7 +90,10 @@ def test_why_a_run_failed_is_told_without_its_warnings(world: World) -> None:
     result = world.import_file(ZERO, world.write(ZERO, damage=changing(twice)))
     assert failed_checks(result, dg.AssetCheckSeverity.WARN) == ["staged_snapshots.duplicates"]
     told = "staged_snapshots bad_records: 1 of 200 records are bad (0.50%, at most 0.1% may be)"
-    assert why_failed(world.instance, result.run_id) == RunFailure(told, is_transient=False)
+    failed = why_failed(world.instance, result.run_id)
+    assert failed == RunFailure(failed.error, is_transient=False)
+    assert failed.error.startswith(f"{told}; most often spot: expected a finite number (1); see ")
+    assert "; staged" not in failed.error
 
 
 def test_a_failed_check_is_on_record_for_its_partition(world: World) -> None:

@@ -1,5 +1,6 @@
 """Where the job gets its file from, what it prefers, and what it tries again."""
 
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,8 +9,10 @@ import pytest
 
 from gex_pipeline.clock import epoch_ms
 from gex_pipeline.demo.sessions import Session, write_history_file
+from gex_pipeline.errors import DownloadInterruptedError, SourceUnavailableError
 from gex_pipeline.history import assets, gexbot_api
-from gex_pipeline.history.obtaining import obtain
+from gex_pipeline.history.download import distrust
+from gex_pipeline.history.obtaining import Obtained, obtain
 from gex_pipeline.history.paths import Partition
 from gex_pipeline.settings import load_settings
 from gex_pipeline.trading_days import sessions_before
@@ -87,6 +90,44 @@ def test_a_file_put_in_place_is_taken_when_the_api_has_none(world: World, partit
     assert metadata(world.run(partition))["history_file"]["origin"] == "put in place by hand"
 
 
+def test_a_file_put_in_place_since_is_taken_when_the_announced_host_cannot_be_reached(world: World) -> None:
+    nobody = "127.0.0.1:1"
+    world.settings = load_settings(data_dir=world.settings.data_dir, history_hosts=nobody)
+    announce_url(world.settings, ZERO, f"http://{nobody}/{ZERO.date}_NQ_NDX_classic_gex_zero.json?sig=SECRET")
+    announced_seconds = world.query("SELECT announced_at FROM gex_history_queue")[0][0] / 1000
+    place = ZERO.source(world.settings).with_suffix(".json")
+    place.parent.mkdir(parents=True)
+    place.with_suffix(".part").write_bytes(b"[half of a download")
+    world.write(ZERO, snapshots=20, strikes=2).rename(place)
+    for older in (announced_seconds - 1, announced_seconds):  # the latter is what the system itself gives a download
+        os.utime(place, (older, older))
+        with pytest.raises(DownloadInterruptedError) as failed:
+            obtain(world.settings, ZERO, lambda *_: None)
+        assert f"put the file at {place} and touch it" in str(failed.value)
+        assert "taken at the next try" in str(failed.value)
+        assert "SECRET" not in str(failed.value)
+    place.touch()
+    obtained = obtain(world.settings, ZERO, lambda *_: None)
+    assert (obtained.file.path, obtained.origin) == (place, "put in place by hand")
+
+
+def test_a_download_that_was_distrusted_is_not_taken_for_one_put_in_place_when_its_link_expires(world: World) -> None:
+    path = world.write(ZERO, snapshots=20, strikes=2)
+    world.announce(ZERO, path)
+    distrust(obtain(world.settings, ZERO, lambda *_: None).file)
+    world.gexbot.signed_url(path.name, expire_old=True)
+    with pytest.raises(SourceUnavailableError, match="expired"):
+        obtain(world.settings, ZERO, lambda *_: None)
+
+
+def test_an_earlier_download_that_serves_in_place_of_a_refused_one_is_called_so(world: World) -> None:
+    path = world.write(ZERO, snapshots=20, strikes=2)
+    world.announce(ZERO, path)
+    first = obtain(world.settings, ZERO, lambda *_: None).file
+    world.announce(ZERO, path, status=404)
+    assert obtain(world.settings, ZERO, lambda *_: None) == Obtained(first, "already downloaded")
+
+
 def test_a_file_announced_while_another_is_fetched_is_newer_than_it(world: World) -> None:
     first = world.write(ZERO, snapshots=20, strikes=3)
     world.announce(ZERO, first)
@@ -120,12 +161,18 @@ def test_a_host_that_stays_down_is_asked_four_times(world: World) -> None:
     result = world.run(ZERO)
     assert not result.success
     assert len(world.gexbot.requests) == 4
+    name = "20251114_NQ_NDX_gex_zero_history.json"
+    asked = "SELECT status, source_file, sha256, run_id FROM data_lineage"
+    assert world.query(asked) == [("failed", name, None, result.run_id)]
 
 
 def test_an_expired_link_is_not_retried(world: World) -> None:
     world.announce(ZERO, world.write(ZERO), status=403)
     assert "announce the file with a fresh one" in failure(world.run(ZERO))
     assert len(world.gexbot.requests) == 1
+    [(errors,)] = world.query("SELECT errors FROM data_lineage")
+    assert "answered 403" in errors
+    assert "sig=" not in errors
 
 
 def test_the_pauses_between_downloads_grow() -> None:

@@ -99,10 +99,12 @@ def fail_days_ago(world: World, days: int) -> None:
 
 def test_a_run_that_failed_is_told_once_with_job_partition_reason_and_link(world: World, watch: Watch) -> None:
     result = world.import_file(ZERO, world.write(ZERO, damage=spoiling(1)))
+    [quarantine] = world.settings.quarantine_dir.rglob("*.jsonl")
     assert watch.tick() == [
         {
             "title": f"history_import of {ZERO.key} failed",
-            "text": "staged_snapshots bad_records: 1 of 200 records are bad (0.50%, at most 0.1% may be)\n"
+            "text": "staged_snapshots bad_records: 1 of 200 records are bad (0.50%, at most 0.1% may be); "
+            f"most often spot: expected a finite number (1); see {quarantine}\n"
             f"http://127.0.0.1:3456/runs/{result.run_id}",
         }
     ]
