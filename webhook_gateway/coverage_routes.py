@@ -27,8 +27,8 @@ async def show_coverage(
 ) -> Response:
     """Show for each feed and trading day what is stored of it, by feed and date.
 
-    An answer is up to half a minute old, or as old as it takes to find a new one. Days whose session is not over for
-    half an hour are not listed yet.
+    An answer is that of the last look; one older than half a minute has a new look taken, for the next answer.
+    `X-Gex-As-Of` is when it began. Days whose session is not over for half an hour are not listed yet.
     """
     try:
         feeds = {Feed.parse(each).key for each in feed or ()}
@@ -40,6 +40,9 @@ async def show_coverage(
     except RecordError as error:
         raise HTTPException(400, describe(error.problems)) from error
     try:
-        return json_response(await gateway_of(request).coverage.find(feeds, first, last))
+        found = await gateway_of(request).coverage.find()
     except CoverageUnknownError as error:
         raise problem(503, FieldProblem("", "", str(error)), headers={"Retry-After": "5"}) from error
+    answer = json_response(found.days(feeds, first, last))
+    answer.headers["X-Gex-As-Of"] = str(found.as_of_ms)
+    return answer

@@ -2,7 +2,7 @@
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from gex_pipeline_tests.page.browser import DESKTOP, PHONE, visit
 from gex_pipeline_tests.page.snapshots import SPX_DAY
@@ -83,6 +83,21 @@ def test_the_charts_say_what_they_show(browser: Browser, recorder: GatewayProces
         expect(lines).to_have_count(1)
         assert f"zero gamma {SPX_DAY[-1]['zero_gamma']:,.2f}" in (lines.get_attribute("aria-label") or "")
         expect(trader.page.get_by_role("slider", name="Strike")).to_be_visible()
+
+
+def test_old_coverage_is_shown_with_the_time_it_is_of(browser: Browser, recorder: GatewayProcess) -> None:
+    def answer(route: Route) -> None:
+        route.fulfill(response=(found := route.fetch()), headers=found.headers | {"x-gex-as-of": "1763150645000"})
+
+    with visit(browser, "about:blank") as trader:
+        page = trader.page
+        page.route("**/coverage?*", answer)
+        page.goto(recorder.url + SPX_PAGE)
+        expect(page.locator("#coverage-as-of")).to_have_text("as of 15:04:05 New York", timeout=60_000)
+        page.unroute("**/coverage?*")
+        page.reload()
+        expect(page.locator("#coverage a").first).to_be_visible()
+        expect(page.locator("#coverage-as-of")).to_have_text("")
 
 
 def test_who_wants_no_motion_gets_none(browser: Browser, recorder: GatewayProcess) -> None:

@@ -55,6 +55,10 @@ export async function open(path, { signal, also = [] } = {}) {
 /** Ask and return the JSON of the answer; Late when there is none within `patienceMs`. */
 export const ask = (path, options) => whole(path, options, (answer) => answer.json());
 
+/** Ask and return `found`, the JSON of the answer, and `asOf`, the epoch milliseconds that it says it is of. */
+export const askDated = (path, options) =>
+  whole(path, options, async (answer) => ({ asOf: Number(answer.headers.get("X-Gex-As-Of")), found: await answer.json() }));
+
 /** Ask and return the text of the answer. */
 export const askText = (path, options) => whole(path, options, (answer) => answer.text());
 

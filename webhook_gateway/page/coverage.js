@@ -1,11 +1,12 @@
 // The coverage calendar: which feed has which trading day, each day a link into Dagster.
 
-import { ask, Late, Refused } from "./api.js";
+import { askDated, Late, Refused } from "./api.js";
 import { byId, make, say } from "./dom.js";
-import { count, newYorkDay } from "./format.js";
+import { count, newYorkDay, newYorkTime } from "./format.js";
 
 const DAYS = 42;
 const PATIENCE_MS = 120_000; // the first answer after a start is looked for, on every day there is
+const OLD_MS = 60_000;
 const STATES = {
   complete: ["", "complete"],
   partial: ["◐", "partial"],
@@ -18,6 +19,8 @@ const STATES = {
 };
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
+let asOf = Infinity; // when what is shown was found, epoch milliseconds
+
 /**
  * Ask for six weeks up to today, or up to the newest snapshot's day when that is older, and draw them.
  * @param {number} newest epoch milliseconds
@@ -26,13 +29,20 @@ export async function showCoverage(newest, dagster, signal) {
   const end = Date.now() - newest > DAYS * 86_400_000 ? newest : Date.now();
   const [first, last] = [newYorkDay(end - DAYS * 86_400_000), newYorkDay(end)];
   try {
-    const found = await ask(`/coverage?start=${first}&end=${last}`, { signal, patienceMs: PATIENCE_MS });
-    draw(found.filter((each) => each.date >= first && each.date <= last), dagster);
+    const answer = await askDated(`/coverage?start=${first}&end=${last}`, { signal, patienceMs: PATIENCE_MS });
+    asOf = answer.asOf;
+    showAge();
+    draw(answer.found.filter((each) => each.date >= first && each.date <= last), dagster);
   } catch (error) {
     if (!(error instanceof Refused || error instanceof Late)) throw error;
     byId("coverage").replaceChildren(make("p", { class: "hint" }, error instanceof Refused && error.status === 404
       ? "This gateway does not tell its coverage." : "The coverage could not be read just now."));
   }
+}
+
+/** Say of when it is, once that is a while ago. */
+function showAge() {
+  say(byId("coverage-as-of"), Date.now() - asOf > OLD_MS ? `as of ${newYorkTime(asOf)} New York` : "");
 }
 
 function draw(found, dagster) {
@@ -89,6 +99,7 @@ function legend(found) {
     make("li", {}, make("span", { class: `square ${state}`, "aria-hidden": "true" }, STATES[state][0]), STATES[state][1])));
 }
 
+setInterval(showAge, 1000);
 const area = byId("coverage");
 const tell = (event) => {
   const link = event.target.closest?.("a.square");
