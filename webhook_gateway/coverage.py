@@ -24,10 +24,11 @@ class CoverageUnknownError(TransientError):
 
 
 class _Day(msgspec.Struct):
-    """What a day is chosen by; the rest is passed on as it came."""
+    """What a day is chosen by, and its last snapshot's time; the rest is passed on as it came."""
 
     feed: str
     date: str
+    last: int | None = None
 
 
 _days = msgspec.json.Decoder(list[msgspec.Raw])
@@ -40,9 +41,11 @@ class Found:
 
     Attributes:
         as_of_ms: when it began, epoch milliseconds UTC.
+        newest_ms: the time of the last stored snapshot, epoch milliseconds UTC, of each feed that has one.
     """
 
     as_of_ms: int
+    newest_ms: dict[str, int]
     _days: list[tuple[str, dt.date, msgspec.Raw]]
 
     def days(self, feeds: Collection[str], first: dt.date, last: dt.date) -> list[msgspec.Raw]:
@@ -94,4 +97,8 @@ class KnownCoverage:
 
 def _read(answer: bytes, as_of_ms: int) -> Found:
     decoded = [(_day.decode(raw), raw) for raw in _days.decode(answer)]
-    return Found(as_of_ms, [(day.feed, dt.date.fromisoformat(day.date), raw) for day, raw in decoded])
+    newest_ms: dict[str, int] = {}
+    for day, _ in decoded:
+        if day.last is not None:
+            newest_ms[day.feed] = max(day.last, newest_ms.get(day.feed, 0))
+    return Found(as_of_ms, newest_ms, [(day.feed, dt.date.fromisoformat(day.date), raw) for day, raw in decoded])

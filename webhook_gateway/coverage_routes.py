@@ -10,7 +10,7 @@ from gex_pipeline.errors import FieldProblem, RecordError
 from gex_pipeline.feeds import Feed, parse_day
 from webhook_gateway import openapi
 from webhook_gateway.bodies import describe, json_response, problem
-from webhook_gateway.coverage import CoverageUnknownError
+from webhook_gateway.coverage import CoverageUnknownError, Found
 from webhook_gateway.state import gateway_of
 
 DEFAULT_DAYS = 90
@@ -39,10 +39,25 @@ async def show_coverage(
             raise RecordError.of("end", end, f"no day before the start, {first}")
     except RecordError as error:
         raise HTTPException(400, describe(error.problems)) from error
+    found = await _find(request)
+    return _dated(found, found.days(feeds, first, last))
+
+
+@router.get("/page/feeds", include_in_schema=False)
+async def page_feeds(request: Request) -> Response:
+    """Tell the page which feeds are stored: by feed, the time of its last snapshot, epoch milliseconds UTC."""
+    found = await _find(request)
+    return _dated(found, found.newest_ms)
+
+
+async def _find(request: Request) -> Found:
     try:
-        found = await gateway_of(request).coverage.find()
+        return await gateway_of(request).coverage.find()
     except CoverageUnknownError as error:
         raise problem(503, FieldProblem("", "", str(error)), headers={"Retry-After": "5"}) from error
-    answer = json_response(found.days(feeds, first, last))
+
+
+def _dated(found: Found, content: object) -> Response:
+    answer = json_response(content)
     answer.headers["X-Gex-As-Of"] = str(found.as_of_ms)
     return answer

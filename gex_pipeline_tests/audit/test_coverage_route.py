@@ -75,6 +75,13 @@ def test_what_cannot_be_meant_is_refused_with_the_reason(
     assert problems(answer) == [{"field": field, "value": value, "expected": expected}]
 
 
+def test_the_page_is_told_the_last_snapshot_of_each_feed_that_is_stored(serving: GatewayProcess) -> None:
+    answer = get(serving, "/page/feeds", {"X-API-Key": KEY})
+    assert answer.json() == {"SPX:gex_zero": max(day["last"] for day in ask(serving, RANGE))}
+    assert int(answer.headers["x-gex-as-of"]) <= epoch_ms()
+    assert get(serving, "/page/feeds").status_code == 401
+
+
 def test_it_needs_the_key(serving: GatewayProcess) -> None:
     assert get(serving, f"/coverage?{RANGE}").status_code == 401
 

@@ -15,6 +15,8 @@ export class Refused extends Error {
 }
 
 const PATIENCE_MS = 10_000;
+const BUSY_TRIES = 10;
+const BUSY_PAUSE_MS = 1_000;
 const PLACE = "gex-api-key";
 let key = null;
 try {
@@ -61,6 +63,18 @@ export const askDated = (path, options) =>
 
 /** Ask and return the text of the answer. */
 export const askText = (path, options) => whole(path, options, (answer) => answer.text());
+
+/** Ask as `ask` does, again for a while when the database is busy. */
+export async function askWhileBusy(path, signal) {
+  for (let left = BUSY_TRIES; ; left -= 1) {
+    try {
+      return await ask(path, { signal });
+    } catch (error) {
+      if (signal.aborted || left === 0 || !(error instanceof Refused && error.status === 503)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, BUSY_PAUSE_MS));
+    }
+  }
+}
 
 async function whole(path, { signal, patienceMs = PATIENCE_MS, ...options } = {}, read) {
   const late = AbortSignal.timeout(patienceMs);

@@ -19,17 +19,20 @@ const STATES = {
 };
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
+let asked = 0;
 let asOf = Infinity; // when what is shown was found, epoch milliseconds
 
 /**
- * Ask for six weeks up to today, or up to the newest snapshot's day when that is older, and draw them.
- * @param {number} newest epoch milliseconds
+ * Ask for six weeks up to today, or up to the newest day that is known when that is older, and draw them.
+ * @param {number} newest epoch milliseconds of a snapshot of that day, 0 when no day is known
  */
 export async function showCoverage(newest, dagster, signal) {
-  const end = Date.now() - newest > DAYS * 86_400_000 ? newest : Date.now();
+  const number = ++asked;
+  const end = newest && Date.now() - newest > DAYS * 86_400_000 ? newest : Date.now();
   const [first, last] = [newYorkDay(end - DAYS * 86_400_000), newYorkDay(end)];
   try {
     const answer = await askDated(`/coverage?start=${first}&end=${last}`, { signal, patienceMs: PATIENCE_MS });
+    if (number !== asked) return; // somebody asks for other days meanwhile
     asOf = answer.asOf;
     showAge();
     draw(answer.found.filter((each) => each.date >= first && each.date <= last), dagster);

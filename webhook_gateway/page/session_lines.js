@@ -1,6 +1,6 @@
 // Spot and zero gamma over the session, on New York's clock.
 
-import { ask, Refused } from "./api.js";
+import { askWhileBusy, Refused } from "./api.js";
 import { byId, say, table } from "./dom.js";
 import { newYorkDay, newYorkMidnight, newYorkTime, price } from "./format.js";
 
@@ -8,8 +8,6 @@ const uPlot = /** @type {any} */ (window).uPlot;
 const MOST_POINTS = 60_000;
 const LEAST_SECONDS = 120;
 const TABLE_ROWS = 24;
-const BUSY_TRIES = 10;
-const BUSY_PAUSE_MS = 1_000;
 const plot = byId("lines");
 
 let data = [[], [], []]; // epoch seconds, spot, zero gamma
@@ -50,18 +48,6 @@ export async function fetchSession(feed, newest, signal) {
   } catch (error) {
     if (signal.aborted) return null;
     return error instanceof Refused && [404, 405].includes(error.status) ? "lines begin when this page was opened" : "the session so far could not be read";
-  }
-}
-
-/** Ask again for a while when the database is busy. */
-async function askWhileBusy(path, signal) {
-  for (let left = BUSY_TRIES; ; left -= 1) {
-    try {
-      return await ask(path, { signal });
-    } catch (error) {
-      if (signal.aborted || left === 0 || !(error instanceof Refused && error.status === 503)) throw error;
-      await new Promise((resolve) => setTimeout(resolve, BUSY_PAUSE_MS));
-    }
   }
 }
 
