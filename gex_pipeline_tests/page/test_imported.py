@@ -8,23 +8,35 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Route, expect
 
 from gex_pipeline.feeds import Feed
+from gex_pipeline.history.attempts import Attempt, record_attempt
+from gex_pipeline.history.judging import STAGED, judge, refusals
 from gex_pipeline.history.paths import Partition
-from gex_pipeline.settings import load_settings
+from gex_pipeline.settings import Settings, load_settings
 from gex_pipeline_tests.page.browser import visit
 from gex_pipeline_tests.page.snapshots import post_one
 from gex_pipeline_tests.processes import GatewayProcess, running_gateway
-from gex_pipeline_tests.records import import_records, record
+from gex_pipeline_tests.records import import_records, record, stage_records
 
 DAY_SECONDS = 86_400
 EARLIER = Partition(Feed("NQ_NDX", "gex_zero"), dt.date(2025, 11, 13))
+REFUSED = Partition(Feed("NQ_NDX", "gex_zero"), dt.date(2025, 11, 18))
+
+
+def refuse(settings: Settings, partition: Partition) -> None:
+    """Try to import a day of which a record is bad, as far as it gets."""
+    seconds = (partition.date - dt.date(2025, 11, 14)).days * DAY_SECONDS
+    stage_records(settings, record(seconds), record(seconds + 1, spot="broken"), partition=partition)
+    reasons = refusals(STAGED, judge(STAGED, settings, partition))
+    record_attempt(settings, Attempt.of_staged(settings, partition, "a-run"), "refused", reasons)
 
 
 @pytest.fixture(scope="module")
 def importer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    """A gateway of two feeds that were imported, SPX a day later than NQ_NDX."""
+    """A gateway of two feeds that were imported, SPX a day later than NQ_NDX, of which a later day was refused."""
     settings = load_settings(data_dir=tmp_path_factory.mktemp("importer") / "data")
     import_records(settings, *(record(second, spot=6734.5 + second) for second in range(3)))
     import_records(settings, record(-DAY_SECONDS, spot=25_000.25), partition=EARLIER)
+    refuse(settings, REFUSED)
     with running_gateway(settings.data_dir) as gateway:
         yield gateway
 
@@ -84,3 +96,14 @@ def test_what_was_imported_since_the_gateway_last_looked_is_asked_for_again(
         trader.page.goto(f"{importer.url}/?feed=SPX:gex_zero")
         expect(trader.page).to_have_title("6,736.50 SPX gex_zero")
         assert len(asked) > 1
+
+
+def test_the_calendar_ends_with_the_newest_day_captured_imported_or_tried(
+    browser: Browser, importer: GatewayProcess
+) -> None:
+    post_one(importer, "OLD", -30 * DAY_SECONDS)
+    with visit(browser, f"{importer.url}/?feed=OLD:gex_zero") as trader:
+        coverage = trader.page.locator("#coverage")
+        expect(coverage.locator("a[data-key='SPX:gex_zero|2025-11-14']")).to_have_count(1)
+        expect(coverage.locator(f"a[data-key='{REFUSED.feed.key}|{REFUSED.date}']")).to_have_count(1)
+        expect(coverage.locator("th.day").last).to_contain_text(str(REFUSED.date))

@@ -198,7 +198,7 @@ async function refreshStored(signal, since) {
 }
 
 const refreshRecords = (signal, since) => Promise.all([refreshImports(signal), refreshStored(signal, since)]);
-const refreshImports = (signal) => showImports(dagster, signal).catch((error) => trouble(error));
+const refreshImports = (signal) => showImports(dagster, signal).then((ms) => noteTime(ms, signal)).catch((error) => trouble(error));
 const refreshCoverage = (signal) => showCoverage(lastMs, dagster, signal).catch((error) => trouble(error));
 
 function wantKey(wasWrong) {

@@ -5,16 +5,18 @@ import { byId, make } from "./dom.js";
 import { ABSENT, count } from "./format.js";
 
 const SHOWN = 6;
+const NOON = "17:00:00Z"; // in New York, or an hour later
 const TONES = { imported: "good", unchanged: "good", replaced: "good", refused: "bad", failed: "bad" };
 const moment = new Intl.DateTimeFormat("en-GB", {
   timeZone: "America/New_York", day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23",
 });
 
-/** Ask for the last imports and list them. */
+/** Ask for the last imports and list them. Returns a time of the newest day among them, epoch milliseconds, 0 without any. */
 export async function showImports(dagster, signal) {
   const lines = (await ask("/lineage?limit=60", { signal })).filter((line) => line.record_type === "history").slice(0, SHOWN);
   byId("imports").replaceChildren(lines.length ? make("ul", { class: "lines-of" }, ...lines.map((line) => entry(line, dagster)))
     : make("p", { class: "hint" }, "None yet. Announce a history file with POST /gex_history_url, or launch a backfill in Dagster."));
+  return Math.max(0, ...lines.map((line) => Date.parse(`${line.date}T${NOON}`)).filter(Number.isFinite));
 }
 
 function entry(line, dagster) {
