@@ -1,6 +1,7 @@
 """What is shown of feeds that were only imported, and of feeds of which there is nothing."""
 
 import datetime as dt
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +19,7 @@ from gex_pipeline_tests.processes import GatewayProcess, running_gateway
 from gex_pipeline_tests.records import import_records, record, stage_records
 
 DAY_SECONDS = 86_400
+BAD_RECORDS = r"/assets/staged_snapshots\?view=checks&checkDetail=bad_records"
 EARLIER = Partition(Feed("NQ_NDX", "gex_zero"), dt.date(2025, 11, 13))
 REFUSED = Partition(Feed("NQ_NDX", "gex_zero"), dt.date(2025, 11, 18))
 
@@ -96,6 +98,24 @@ def test_what_was_imported_since_the_gateway_last_looked_is_asked_for_again(
         trader.page.goto(f"{importer.url}/?feed=SPX:gex_zero")
         expect(trader.page).to_have_title("6,736.50 SPX gex_zero")
         assert len(asked) > 1
+
+
+def test_a_refused_day_leads_to_the_check_that_stopped_it_and_an_imported_one_to_its_rows(
+    browser: Browser, importer: GatewayProcess
+) -> None:
+    with visit(browser, importer.url) as trader:
+        page, day = trader.page, f"{REFUSED.feed.key}|{REFUSED.date}"
+        square = page.locator(f"#coverage a[data-key='{day}']")
+        expect(square).to_have_attribute("href", re.compile(f"^http://127.0.0.1:3000{BAD_RECORDS}$"))
+        expect(square).to_have_attribute("aria-label", re.compile(f"In Dagster: Partitions, {REFUSED.date}, "))
+        refused = page.locator("#imports li", has_text="refused")
+        expect(refused.locator("a")).to_have_attribute("href", re.compile(BAD_RECORDS + "$"))
+        expect(refused.locator(".note")).to_contain_text("1 of 2 records are bad")
+        imported = page.locator("#imports li", has_text="SPX:gex_zero 2025-11-14").locator("a")
+        partition = "view=partitions&partition=2025-11-14%7CSPX%3Agex_zero"
+        expect(imported).to_have_attribute("href", f"http://127.0.0.1:3000/assets/gex_snapshots?{partition}")
+        complete = page.locator("#coverage a[data-key='SPX:gex_zero|2025-11-14']")
+        expect(complete).to_have_attribute("href", f"http://127.0.0.1:3000/assets/strikes_parquet?{partition}")
 
 
 def test_the_calendar_ends_with_the_newest_day_captured_imported_or_tried(

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
+from gex_pipeline.history.judging import PUBLISHED, STAGED, STORED, Check
 from gex_pipeline_tests.page.browser import visit
 from gex_pipeline_tests.processes import GatewayProcess
 
@@ -63,6 +64,20 @@ def test_the_shown_part_follows_the_spot_without_trembling(tab: Page) -> None:
     assert call(tab, "scales", "shownPart", ladder, 1110, "near", first) == {"first": 85, "last": 135}
     assert call(tab, "scales", "shownPart", ladder, 1199, "near", first) == {"first": 149, "last": 199}
     assert call(tab, "scales", "shownPart", ladder, 1100, "all", first) == {"first": 0, "last": 199}
+
+
+@pytest.mark.parametrize("check", [*STAGED, *STORED, *PUBLISHED], ids=lambda check: f"{check.asset}.{check.name}")
+def test_a_reason_that_names_a_check_leads_to_it(tab: Page, check: Check) -> None:
+    reason = f"the last import was refused: {check.asset} {check.name}: 4 of 390"
+    link = call(tab, "dagster_links", "dayLink", "http://ui", "history_file", "SPX:gex_zero", "2025-11-14", reason)
+    assert link["href"] == f"http://ui/assets/{check.asset}?view=checks&checkDetail={check.name}"
+
+
+@pytest.mark.parametrize("reason", [None, "", "downloading failed: 403", "the longest gap is 77 s"])
+def test_any_other_reason_leads_to_the_partition(tab: Page, reason: str | None) -> None:
+    link = call(tab, "dagster_links", "dayLink", "http://ui", "history_file", "SPX:gex_zero", "2025-11-14", reason)
+    href = "http://ui/assets/history_file?view=partitions&partition=2025-11-14%7CSPX%3Agex_zero"
+    assert link == {"href": href, "way": ""}
 
 
 def test_events_are_read_however_they_are_cut(tab: Page) -> None:

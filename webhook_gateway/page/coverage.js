@@ -1,6 +1,7 @@
 // The coverage calendar: which feed has which trading day, each day a link into Dagster.
 
 import { askDated, Late, Refused } from "./api.js";
+import { dayLink } from "./dagster_links.js";
 import { byId, make, say } from "./dom.js";
 import { count, newYorkDay, newYorkTime } from "./format.js";
 
@@ -89,10 +90,10 @@ function cell(entry, dagster) {
   if (!entry) return [];
   const [glyph, name] = STATES[entry.state] ?? ["?", entry.state];
   const words = `${entry.feed}, ${entry.date}: ${name}, ${count(entry.snapshots)} snapshots${entry.detail ? `. ${entry.detail}` : ""}`;
-  const partition = encodeURIComponent(`${entry.date}|${entry.feed}`);
+  const { href, way } = dayLink(dagster, "strikes_parquet", entry.feed, entry.date, entry.detail);
   return [make("a", {
-    class: `square ${STATES[entry.state] ? entry.state : ""}`, tabindex: "-1", "aria-label": words, "data-key": `${entry.feed}|${entry.date}`,
-    href: `${dagster}/assets/strikes_parquet?view=partitions&partition=${partition}`, rel: "noreferrer",
+    class: `square ${STATES[entry.state] ? entry.state : ""}`, tabindex: "-1", "data-key": `${entry.feed}|${entry.date}`,
+    "aria-label": way ? `${words}. In Dagster: ${way}` : words, href, rel: "noreferrer",
   }, glyph)];
 }
 

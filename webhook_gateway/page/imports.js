@@ -1,6 +1,7 @@
 // The last imports of history files and what became of them.
 
 import { ask } from "./api.js";
+import { dayLink } from "./dagster_links.js";
 import { byId, make } from "./dom.js";
 import { ABSENT, count } from "./format.js";
 
@@ -20,12 +21,12 @@ export async function showImports(dagster, signal) {
 }
 
 function entry(line, dagster) {
-  const what = line.ticker ? `${line.ticker}:${line.endpoint}` : (line.source_file ?? ABSENT);
-  const run = line.run_id && dagster && `${dagster}/runs/${encodeURIComponent(line.run_id)}`;
+  const feed = `${line.ticker}:${line.endpoint}`;
+  const { href, way } = dayLink(dagster, TONES[line.status] === "bad" ? "strikes_parquet" : "gex_snapshots", feed, line.date, line.errors);
   const reason = line.errors ? String(line.errors).slice(0, 160) : "";
   return make("li", {},
     make("span", { class: `mark ${TONES[line.status] ?? ""}` }, line.status ?? ABSENT),
-    run ? make("a", { href: run, rel: "noreferrer" }, `${what} ${line.date ?? ""}`) : make("span", {}, `${what} ${line.date ?? ""}`),
-    make("span", { class: "note" }, reason || `${count(line.records_imported)} snapshots`),
+    make("a", { href, rel: "noreferrer", title: way ? `In Dagster: ${way}` : false }, `${feed} ${line.date}`),
+    make("span", { class: "note", title: reason || false }, reason || `${count(line.records_imported)} snapshots`),
     make("time", {}, line.import_timestamp ? moment.format(line.import_timestamp) : ABSENT));
 }
