@@ -32,6 +32,7 @@ const options = {
 let feed = url.searchParams.get("feed") || null; // the one that is shown, or that is to be
 let feeds = [];
 let stored = null; // the time of each feed's last stored snapshot, once that is known
+let isLoading = false; // a database that cannot be had may hold what is not known
 let lastMs = 0; // the newest time that is known of any feed
 let newest = null; // of the chosen feed
 let dagster = "";
@@ -69,7 +70,7 @@ async function findFeeds(signal) {
       const newestStored = Object.entries(stored ?? {}).sort(([, one], [, other]) => other - one)[0]?.[0];
       const wanted = feed ?? captured[0] ?? newestStored;
       if (feeds.includes(wanted)) return choose(wanted, latest);
-      if (stored) sayNothing(feed, feeds);
+      if (stored && isLoading) sayNothing(feed, feeds);
     } catch (error) {
       trouble(error);
     }
@@ -156,6 +157,7 @@ async function watchHealth(signal) {
         if (newest) noteFeeds(seen.feeds);
         if (!Number.isNaN(imports) && seen.imports > imports) refreshRecords(signal, Date.now());
         imports = seen.imports || 0;
+        isLoading = seen.isLoading;
       } catch (error) {
         trouble(error, true);
       }

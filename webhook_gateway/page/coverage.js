@@ -55,7 +55,7 @@ function draw(found, dagster) {
   const byKey = new Map(found.map((each) => [`${each.feed}|${each.date}`, each]));
   const had = document.activeElement?.closest?.("#coverage a")?.dataset.key;
   if (!days.length) {
-    byId("coverage").replaceChildren(make("p", { class: "hint" }, "No trading day is recorded yet."));
+    byId("coverage").replaceChildren(make("p", { class: "hint" }, "No trading day is known yet."));
     return;
   }
   const rows = feeds.map((feed) => make("tr", {}, make("th", { scope: "row" }, feed),

@@ -1,6 +1,6 @@
 // The last imports of history files and what became of them.
 
-import { ask } from "./api.js";
+import { ask, Late, Refused } from "./api.js";
 import { dayLink } from "./dagster_links.js";
 import { byId, make } from "./dom.js";
 import { ABSENT, count } from "./format.js";
@@ -14,10 +14,23 @@ const moment = new Intl.DateTimeFormat("en-GB", {
 
 /** Ask for the last imports and list them. Returns a time of the newest day among them, epoch milliseconds, 0 without any. */
 export async function showImports(dagster, signal) {
-  const lines = (await ask("/lineage?limit=60", { signal })).filter((line) => line.record_type === "history").slice(0, SHOWN);
+  const lines = (await read(signal))?.filter((line) => line.record_type === "history").slice(0, SHOWN);
+  if (!lines) return 0;
   byId("imports").replaceChildren(lines.length ? make("ul", { class: "lines-of" }, ...lines.map((line) => entry(line, dagster)))
-    : make("p", { class: "hint" }, "None yet. Announce a history file with POST /gex_history_url, or launch a backfill in Dagster."));
+    : make("p", { class: "hint" }, "None yet. Import files with gex import PATH, announce one with POST /gex_history_url, or launch a backfill in Dagster."));
   return Math.max(0, ...lines.map((line) => Date.parse(`${line.date}T${NOON}`)).filter(Number.isFinite));
+}
+
+/** Read the lineage; null when it cannot be read now, which is said unless there is what was read before. */
+async function read(signal) {
+  try {
+    return await ask("/lineage?limit=60", { signal });
+  } catch (error) {
+    if (!(error instanceof Late || (error instanceof Refused && error.status === 503))) throw error;
+    const place = byId("imports");
+    if (!place.querySelector("li")) place.replaceChildren(make("p", { class: "hint" }, "The database could not be read just now."));
+    return null;
+  }
 }
 
 function entry(line, dagster) {
