@@ -108,6 +108,8 @@ def test_an_empty_recorder_says_what_to_post_and_shows_it(browser: Browser, tmp_
     with running_gateway(tmp_path / "data") as gateway, visit(browser, gateway.url) as newcomer:
         example = newcomer.page.locator("#example")
         expect(example).to_contain_text(f"curl -s {gateway.url}/gex -H 'Content-Type: application/json'")
+        expect(newcomer.page.locator("#empty")).to_contain_text("gex import PATH")
+        expect(newcomer.page.locator("#empty")).to_contain_text("make demo")
         body = example.inner_text().split("-d '")[1].rstrip("'")
         sent = newcomer.context.request.post(
             f"{gateway.url}/gex", data=body, headers={"Content-Type": "application/json"}

@@ -5,9 +5,18 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
 
 from gex_pipeline_tests.page.browser import DESKTOP, PHONE, visit
-from gex_pipeline_tests.page.snapshots import SPX_DAY
+from gex_pipeline_tests.page.snapshots import SPX_DAY, post_one
 from gex_pipeline_tests.processes import GatewayProcess
 
+# How many pixels of a colour a picture has in the tenth of its width that ends in the middle.
+COLOURED_NEAR_THE_MIDDLE = """(canvas, [red, green, blue]) => {
+    const { data } = canvas.getContext("2d").getImageData(canvas.width * 0.4, 0, canvas.width * 0.1, canvas.height);
+    let found = 0;
+    for (let at = 0; at < data.length; at += 4) {
+        found += data[at] === red && data[at + 1] === green && data[at + 2] === blue && data[at + 3] === 255;
+    }
+    return found;
+}"""
 SPX_PAGE = "/?feed=SPX:gex_zero"
 
 
@@ -83,6 +92,15 @@ def test_the_charts_say_what_they_show(browser: Browser, recorder: GatewayProces
         expect(lines).to_have_count(1)
         assert f"zero gamma {SPX_DAY[-1]['zero_gamma']:,.2f}" in (lines.get_attribute("aria-label") or "")
         expect(trader.page.get_by_role("slider", name="Strike")).to_be_visible()
+
+
+def test_a_single_snapshot_is_a_dot_in_the_middle_of_its_minutes(browser: Browser, recorder: GatewayProcess) -> None:
+    post_one(recorder, "LONELY", 0)
+    with visit(browser, f"{recorder.url}/?feed=LONELY:gex_zero", color_scheme="light") as trader:
+        expect(trader.page.locator("#lines-readout")).to_contain_text("09:31:30")
+        lines = trader.page.locator("#lines canvas")
+        assert lines.evaluate(COLOURED_NEAR_THE_MIDDLE, [155, 47, 143]) > 20
+        assert lines.evaluate(COLOURED_NEAR_THE_MIDDLE, [19, 26, 34]) > 20
 
 
 def test_old_coverage_is_shown_with_the_time_it_is_of(browser: Browser, recorder: GatewayProcess) -> None:

@@ -56,6 +56,14 @@ def test_a_price_has_a_place_between_strikes_and_beyond_them(tab: Page) -> None:
     ]  # fmt: skip
 
 
+def test_a_single_moment_and_a_single_price_have_room_around_them(tab: Page) -> None:
+    assert call(tab, "scales", "timeReach", [1000], 1000, 87_400) == [940, 1060]
+    assert call(tab, "scales", "timeReach", [1000, 1001], 1000, 1001) == [881, 1001]
+    assert call(tab, "scales", "timeReach", [1000, 5000], 1000, 5000) == [1000, 5000]
+    assert call(tab, "scales", "priceReach", 1.25, 1.25) == [1.2, 1.3]
+    assert call(tab, "scales", "priceReach", 6700, 6800) == [6692, 6808]
+
+
 def test_the_shown_part_follows_the_spot_without_trembling(tab: Page) -> None:
     ladder = list(range(1000, 1200))
     first = call(tab, "scales", "shownPart", ladder, 1100, "near", None)
@@ -98,7 +106,8 @@ def test_the_metrics_are_read_with_their_labels(tab: Page) -> None:
     text = '# HELP a b\na_total{kind="gex",other="q\\"}"} 3.0\na_total{kind="uw"} 2\nb 1e3\n'
     code = """(text) => import('/page/metrics_text.js').then(({ readMetrics, total, labelled }) => {
         const metrics = readMetrics(text);
-        return [total(metrics, "a_total"), labelled(metrics, "a_total", "kind", "uw"), total(metrics, "b"),
+        return [total(metrics, "a_total"), labelled(metrics, "a_total", "kind", "uw", 0),
+                labelled(metrics, "a_total", "kind", "other", 0), total(metrics, "b"),
                 Number.isNaN(total(metrics, "c")), metrics.get("a_total")[0].labels.other];
     })"""
-    assert tab.evaluate(code, text) == [5, 2, 1000, True, 'q"}']
+    assert tab.evaluate(code, text) == [5, 2, 0, 1000, True, 'q"}']

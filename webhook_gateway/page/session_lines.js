@@ -3,10 +3,10 @@
 import { askWhileBusy, Refused } from "./api.js";
 import { byId, say, table } from "./dom.js";
 import { newYorkDay, newYorkMidnight, newYorkTime, price } from "./format.js";
+import { priceReach, timeReach } from "./scales.js";
 
 const uPlot = /** @type {any} */ (window).uPlot;
 const MOST_POINTS = 60_000;
-const LEAST_SECONDS = 120;
 const TABLE_ROWS = 24;
 const plot = byId("lines");
 
@@ -77,6 +77,8 @@ const font = '12px system-ui, "Segoe UI", Roboto, "Liberation Sans", sans-serif'
 
 function options() {
   const grid = { stroke: () => colour("--grid"), width: 1 };
+  const dot = (stroke) => ({ show: (u) => u.data[0].length === 1, size: 8, fill: stroke }); // a line takes two moments
+  const [spot, zeroGamma] = ["--spot", "--zero-gamma"].map((name) => () => colour(name));
   const clock = (ticks) => ticks.map((at) => newYorkTime(at * 1000).slice(0, ticks[1] - ticks[0] < 60 ? 8 : 5));
   return {
     width: plot.clientWidth,
@@ -85,14 +87,11 @@ function options() {
     legend: { show: false },
     padding: [10, 0, 0, 8],
     cursor: { drag: { x: true, y: false }, points: { size: 7 }, y: false },
-    scales: { x: { range: (_, low, high) => [Math.min(low, high - LEAST_SECONDS), high] }, y: { range: (_, low, high) => {
-      const room = Math.max((high - low) * 0.08, Math.abs(high) * 1e-4);
-      return [low - room, high + room];
-    } } },
+    scales: { x: { range: (u, low, high) => timeReach(u.data[0], low, high) }, y: { range: (_, low, high) => priceReach(low, high) } },
     series: [
       {},
-      { stroke: () => colour("--spot"), width: 1.5, points: { show: false } },
-      { stroke: () => colour("--zero-gamma"), width: 2, points: { show: false } },
+      { stroke: spot, width: 1.5, points: dot(spot) },
+      { stroke: zeroGamma, width: 2, points: dot(zeroGamma) },
     ],
     axes: [
       { stroke: () => colour("--soft"), font, grid, ticks: { show: false }, values: (_, ticks) => clock(ticks), space: 64, size: 30 },
