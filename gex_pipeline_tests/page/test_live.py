@@ -132,6 +132,7 @@ def test_what_a_damaged_database_does_not_tell_is_shown_as_absent(browser: Brows
         expect(trader.page.locator("#imports")).to_have_text("The database could not be read just now.")
         expect(trader.page.locator("#coverage")).to_have_text("No trading day is known yet.", timeout=60_000)
         expect(trader.page.locator("#empty")).to_be_hidden()
+        expect(trader.page.locator("#waiting")).to_contain_text("What is recorded is not known")
 
 
 def test_a_gateway_that_is_gone_is_said_and_found_again(browser: Browser, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import { addToLines, fetchSession, resetLines } from "./session_lines.js";
 import { fetchStored, learnStored } from "./stored.js";
 import { follow, pause } from "./stream.js";
 import "./theme_button.js";
-import { sayNothing } from "./unrecorded.js";
+import { sayNothing, sayWaiting } from "./unrecorded.js";
 
 const GAP_MS = 30_000; // what the page missed meanwhile is asked for
 const HEALTH_MS = 4_000;
@@ -71,6 +71,7 @@ async function findFeeds(signal) {
       const wanted = feed ?? captured[0] ?? newestStored;
       if (feeds.includes(wanted)) return choose(wanted, latest);
       if (stored && isLoading) sayNothing(feed, feeds);
+      else sayWaiting(stored === null);
     } catch (error) {
       trouble(error);
     }
@@ -106,7 +107,7 @@ function choose(wanted, latest = []) {
   remember("feed", feed);
   resetProfile();
   resetLines();
-  hide("empty", "unknown");
+  hide("empty", "unknown", "waiting");
   show("figures", "profile-card", "lines-card");
   const known = latest.find((each) => `${each.ticker}:${each.endpoint}` === feed);
   if (known) take(known, signal);
@@ -211,7 +212,7 @@ function wantKey(wasWrong) {
   setState("locked", "warn");
   show("key-form");
   byId("key-wrong").hidden = !wasWrong;
-  hide("figures", "profile-card", "lines-card", "health-card", "records", "empty", "unknown", "age");
+  hide("figures", "profile-card", "lines-card", "health-card", "records", "empty", "unknown", "waiting", "age");
   byId("key").focus();
 }
 

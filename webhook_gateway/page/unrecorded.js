@@ -3,12 +3,20 @@
 import { hasKey } from "./api.js";
 import { byId, make, say } from "./dom.js";
 
+/** Say that it is not known yet what is recorded, because it is looked for, or cannot be. */
+export function sayWaiting(isLooking) {
+  byId("waiting").hidden = false;
+  byId("unknown").hidden = byId("empty").hidden = true;
+  say(byId("waiting"), isLooking ? "Looking for what is recorded …" : "What is recorded is not known while captures cannot be loaded.");
+}
+
 /**
  * Say that nothing of this feed is recorded and what is, or that nothing is.
  * @param {string | null} feed
  * @param {string[]} feeds
  */
 export function sayNothing(feed, feeds) {
+  byId("waiting").hidden = true;
   byId("unknown").hidden = feeds.length === 0;
   byId("empty").hidden = feeds.length > 0;
   if (!feeds.length) return fillExample();
