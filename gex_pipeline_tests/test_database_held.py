@@ -20,7 +20,18 @@ P95_SECONDS = 0.5
 # The loader's pause between attempts grows with the time it has waited.
 CATCH_UP_SECONDS = 60.0
 FIRST_MS = 1_763_130_600_000
-HOLDER = "import duckdb, sys; database = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+# The gateway may have the file for a moment itself.
+HOLDER = """
+import duckdb, sys, time
+while True:
+    try:
+        database = duckdb.connect(sys.argv[1])
+        break
+    except duckdb.IOException:
+        time.sleep(0.01)
+print("held", flush=True)
+sys.stdin.read()
+"""
 
 
 @contextmanager

@@ -21,8 +21,9 @@ from gex_pipeline.settings import Settings, load_settings
 from gex_pipeline.storage.lease import lease
 from gex_pipeline.storage.lineage import ImportCounts, record_import
 from gex_pipeline.storage.schema import TABLES, ensure_schema
-from gex_pipeline_tests.processes import GatewayProcess, child, running_gateway
+from gex_pipeline_tests.processes import GatewayProcess, running_gateway
 from gex_pipeline_tests.records import ZERO, import_records, record
+from gex_pipeline_tests.test_database_held import held
 
 Row = dict[str, Any]
 GOOD = [record(second) for second in range(3)]
@@ -289,8 +290,7 @@ def test_the_lines_of_an_older_version_are_shown(tmp_path: Path) -> None:
 
 
 def test_a_database_that_stays_busy_is_said_to_be(gateway: GatewayProcess) -> None:
-    hold = "import duckdb; held = duckdb.connect(sys.argv[1]); print('ready', flush=True); time.sleep(60)"
-    with child(hold, gateway.data_dir / "gex_data.db"):
+    with held(gateway.data_dir / "gex_data.db"):
         answer = ask(gateway)
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "2"

@@ -58,9 +58,9 @@ def _weight(accepted: str, media_type: str) -> float:
 class Written:
     """An answer in a format: its headers, and its bytes piece by piece, each made when it is asked for."""
 
-    def __init__(self, answer: "Answer", media_type: str) -> None:
-        """Make it at once when it is small or its format is written in one piece."""
-        from gex_pipeline.queries.json_rows import json_pieces  # noqa: PLC0415
+    def __init__(self, answer: "Answer", media_type: str, *, is_json: bool = False) -> None:
+        """Make it at once when it is small or written in one piece; `is_json`: its rows are JSON already."""
+        from gex_pipeline.queries.json_rows import json_array, json_pieces  # noqa: PLC0415
         from gex_pipeline.queries.rows import arrow_stream, parquet_file  # noqa: PLC0415
 
         self.headers = headers_of(answer)
@@ -70,6 +70,8 @@ class Written:
             self.body: bytes | None = arrow_stream(answer.rows)
         elif media_type == PARQUET:
             self.body = parquet_file(answer.rows)
+        elif is_json:
+            self.body = json_array(answer.rows["json"])
         else:
             pieces = json_pieces(answer.rows)
             self.body = b"".join(pieces) if answer.rows.num_rows <= WHOLE_ROWS else None

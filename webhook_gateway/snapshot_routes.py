@@ -10,7 +10,7 @@ from gex_pipeline.formats.gexbot import NUMBER_COLUMNS
 from webhook_gateway import openapi
 from webhook_gateway.asked import cannot_answer, captured_of, newest_of, read_feed, read_moment
 from webhook_gateway.bodies import describe
-from webhook_gateway.formats import Written, chosen_format
+from webhook_gateway.formats import JSON, WHOLE_ROWS, Written, chosen_format
 from webhook_gateway.state import gateway_of
 
 if TYPE_CHECKING:
@@ -50,13 +50,11 @@ async def show_snapshots(
     held = newest_of(gateway, wanted)
 
     def read(reader: "SnapshotReader") -> Written:
-        from gex_pipeline.queries.answer import FEED_COLUMNS  # noqa: PLC0415
-        from gex_pipeline.queries.rows import as_asked  # noqa: PLC0415
+        from gex_pipeline.queries.shapes import Shape  # noqa: PLC0415
 
-        rows = tuple(name for name in chosen if name not in FEED_COLUMNS)
-        answer = reader.read(wanted, rows, start_ms, end_ms, limit, captured_of(held))
-        answer.rows = as_asked(answer.rows, wanted, chosen)
-        return Written(answer, media_type)
+        shape = Shape(wanted, chosen, is_json=media_type == JSON and limit <= WHOLE_ROWS)
+        answer = reader.read(shape, start_ms, end_ms, limit, captured_of(held))
+        return Written(answer, media_type, is_json=shape.is_json)
 
     try:
         written = await gateway.queries.run(read)

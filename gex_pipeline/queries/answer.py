@@ -9,12 +9,11 @@ from gex_pipeline.errors import GexError
 from gex_pipeline.feeds import Feed
 from gex_pipeline.formats.columns import PUBLISHED_SNAPSHOTS_SCHEMA, STRIKES_SCHEMA, SnapshotColumns
 from gex_pipeline.formats.gexbot import parse_snapshot
+from gex_pipeline.queries.shapes import FEED_COLUMNS
 
 Source = Literal["parquet", "database", "memory"]
 Lack = Literal["database busy", "database damaged", "database missing", "database not adopted"]
 
-# Every row of a feed has its name in common.
-FEED_COLUMNS = ("ticker", "endpoint")
 ROW_COLUMNS = tuple(name for name in PUBLISHED_SNAPSHOTS_SCHEMA.names if name not in FEED_COLUMNS)
 STRIKE_COLUMNS = tuple(name for name in STRIKES_SCHEMA.names if name not in FEED_COLUMNS)
 
@@ -57,7 +56,7 @@ class Answer:
     """Rows of a feed by time.
 
     Attributes:
-        rows: those of ROW_COLUMNS that were asked for, or STRIKE_COLUMNS.
+        rows: in the shape that was asked for.
         sources: where they came from, and who was asked whether there are more.
         lack: why the database could not be asked for some of it; None when all is there.
         next_start_ms: the first moment after these rows when there are more.

@@ -1,8 +1,9 @@
 """Rows as JSON, put together from columns of texts by Arrow, which needs no Python for it: captures do not wait."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -15,15 +16,29 @@ _read_raw = msgspec.json.Decoder(msgspec.Raw).decode
 
 def json_pieces(rows: pa.Table) -> Iterator[bytes | memoryview]:
     """Write rows as a JSON array of objects, piece by piece. What is JSON in a row is written as that."""
+    pieces = (json_lines(rows.slice(start, PIECE_ROWS)) for start in range(0, rows.num_rows, PIECE_ROWS))
+    return _in_brackets(pieces)
+
+
+def json_array(lines: pa.ChunkedArray) -> bytes:
+    """Write rows that are JSON already as an array."""
+    return b"".join(_in_brackets(lines.chunks))
+
+
+def _in_brackets(pieces: Iterable[pa.StringArray]) -> Iterator[bytes | memoryview]:
     yield b"["
-    for start in range(0, rows.num_rows, PIECE_ROWS):
-        _, _, texts = _lines(rows.slice(start, PIECE_ROWS)).buffers()
-        yield memoryview(texts)[0 if start else 1 :]
+    is_first = True
+    for lines in pieces:
+        if len(lines):
+            _, ends, texts = lines.buffers()
+            places = np.frombuffer(ends, np.int32)[lines.offset : lines.offset + len(lines) + 1]
+            yield memoryview(texts)[places[0] + is_first : places[-1]]
+            is_first = False
     yield b"]"
 
 
-def _lines(rows: pa.Table) -> pa.StringArray:
-    """Return each row as an object, with a comma before it."""
+def json_lines(rows: pa.Table) -> pa.StringArray:
+    """Return each row as a JSON object with a comma before it."""
     parts: list[pa.Scalar | pa.Array] = []
     constant, separator = ",{", ""
     for name in rows.column_names:

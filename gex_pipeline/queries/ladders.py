@@ -73,7 +73,7 @@ class Ladders:
         for date in reversed(published_days(self.settings, feed)):
             partition = Partition(feed, date)
             if date <= last:
-                found_ms = last_published_ms(partition.published(self.settings, "snapshots"), at_ms)
+                found_ms = last_published_ms(self.settings, partition, at_ms)
                 if found_ms is not None:
                     return partition, found_ms
         return None, 0

@@ -17,6 +17,7 @@ from gex_pipeline.queries.answer import Answer
 from gex_pipeline.queries.asking import SHORT_WAIT_SECONDS, WAIT_SECONDS, ask
 from gex_pipeline.queries.published import published_days, published_version, read_published
 from gex_pipeline.queries.rows import merged
+from gex_pipeline.queries.shapes import Shape
 from gex_pipeline.queries.spans import Span, day_span
 from gex_pipeline.queries.stored import count_days, read_stored
 from gex_pipeline.settings import Settings
@@ -45,24 +46,23 @@ class Past:
     settings: Settings
     _whole: dict[Partition, tuple[Version, float]] = field(default_factory=dict)
 
-    def read(self, feed: Feed, span: Span, limit: int, answer: Answer) -> None:
+    def read(self, shape: Shape, span: Span, limit: int, answer: Answer) -> None:
         """Add the first rows of a span to an answer, one more than so many where there are more."""
-        span, days = self._needed(feed, span, limit)
-        days = self._read_published(days, span, limit, answer)
+        span, days = self._needed(shape.feed, span, limit)
+        days = self._read_published(shape, days, span, limit, answer)
         gaps = span.without(day.span for day in days)
         unsure = [day for day in days if not self._is_whole(day)]
         if not gaps and not unsure:
             answer.sources.add("database")  # it was asked within the last minute
             return
-        columns = tuple(answer.rows.column_names)
 
         def look(connection: duckdb.DuckDBPyConnection) -> tuple[list[Day], pa.Table]:
             behind = []
             if unsure:
-                counts = count_days(connection, feed, Span(unsure[0].span.start_ms, unsure[-1].span.end_ms))
+                counts = count_days(connection, shape.feed, Span(unsure[0].span.start_ms, unsure[-1].span.end_ms))
                 behind = [day for day in unsure if counts[day.partition.date] not in {0, day.rows}]
             wanted = span.without(day.span for day in days if day not in behind)
-            return behind, read_stored(connection, "gex_snapshots", columns, feed, wanted, limit + 1)
+            return behind, read_stored(connection, "gex_snapshots", shape.stored, shape.feed, wanted, limit + 1)
 
         found, lack = ask(self.settings, WAIT_SECONDS if gaps else SHORT_WAIT_SECONDS, look)
         if found is not None:
@@ -70,7 +70,7 @@ class Past:
             now = time.monotonic()
             self._whole |= {day.partition: (day.version, now) for day in unsure if day not in behind}
             answer.sources.add("database")
-            answer.rows = merged(rows, answer.rows)
+            answer.rows = merged(shape.of(rows), answer.rows)
         elif gaps:
             answer.lack = lack
 
@@ -91,14 +91,13 @@ class Past:
                 return Span(span.start_ms, whole.end_ms), days
         return span, days
 
-    def _read_published(self, days: list[Day], span: Span, limit: int, answer: Answer) -> list[Day]:
+    def _read_published(self, shape: Shape, days: list[Day], span: Span, limit: int, answer: Answer) -> list[Day]:
         """Add the rows of published days and return the days that could be read."""
-        columns = tuple(answer.rows.column_names)
         read, tables, rows = [], [answer.rows], 0
         for day in days:
             if rows <= limit:
                 path = day.partition.published(self.settings, "snapshots")
-                found = read_published(path, columns, span, limit + 1 - rows)
+                found = read_published(path, shape, span, limit + 1 - rows)
                 if found is None:
                     continue
                 tables.append(found)

@@ -7,6 +7,7 @@ from bisect import bisect_left, bisect_right
 from functools import cached_property, lru_cache
 from itertools import accumulate
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 import numpy as np
@@ -16,16 +17,30 @@ import pyarrow.parquet as pq
 from gex_pipeline.errors import RecordError
 from gex_pipeline.feeds import Feed
 from gex_pipeline.history.paths import Partition, Table
-from gex_pipeline.queries.held_columns import Group, HeldColumns
-from gex_pipeline.queries.rows import cut, empty_rows
+from gex_pipeline.queries.held import Held
+from gex_pipeline.queries.held_json import HeldJson
+from gex_pipeline.queries.rows import empty_rows, places
+from gex_pipeline.queries.shapes import Shape
 from gex_pipeline.queries.spans import Span
 from gex_pipeline.settings import Settings
 from gex_pipeline.storage.files import Version, version_of
 from gex_pipeline.storage.lease import in_memory, quoted
 
-_HELD = HeldColumns()
+HELD_BYTES = 32 * 1024**2
+
+
+class Group(NamedTuple):
+    """A row group of a file: of none a part of a column can be read alone."""
+
+    version: Version
+    number: int
+
+
 _MOST_REMEMBERED = 32
 _METADATA: dict[Version, pq.FileMetaData] = {}
+
+_COLUMNS: Held[tuple[Group, str], pa.ChunkedArray] = Held(HELD_BYTES)
+_JSON = HeldJson()
 
 logger = logging.getLogger(__name__)
 
@@ -70,65 +85,66 @@ def _rows(path: Path, version: Version) -> int:  # noqa: ARG001 - files of anoth
     return rows
 
 
-def read_published(path: Path, columns: tuple[str, ...], span: Span, limit: int | None = None) -> pa.Table | None:
-    """Return the rows of a span by time, the first so many; None when the file cannot be read.
-
-    `timestamp` is one of the columns.
-    """
+def read_published(path: Path, shape: Shape, span: Span, limit: int | None = None) -> pa.Table | None:
+    """Return the rows of a span by time, the first so many; None when the file cannot be read."""
     try:
         with pa.OSFile(os.fspath(path)) as file:
-            rows = _read_rows(_Open(file), columns, span, limit)
-        schema = empty_rows(columns).schema
-        return rows if rows.schema.equals(schema) else rows.cast(schema)
+            return _read_rows(_Open(file), shape, span, limit)
     except (OSError, pa.ArrowException, ValueError, KeyError) as error:
         _warn(path, error)
         return None
 
 
-def _read_rows(file: "_Open", columns: tuple[str, ...], span: Span, limit: int | None) -> pa.Table:
+def _read_rows(file: "_Open", shape: Shape, span: Span, limit: int | None) -> pa.Table:
     """Cut the rows out of the row groups that have some of them; of a file that is not by time, out of all."""
-    ends = file.group_ends
-    times = file.read(range(len(ends)), ("timestamp",))["timestamp"].to_numpy()
-    if np.any(times[1:] < times[:-1]):
-        return cut(file.read(range(len(ends)), columns).sort_by("timestamp"), span).slice(0, limit)
-    first, last = (int(place) for place in np.searchsorted(times, span))
+    times = file.read(("timestamp",), 0, file.rows)["timestamp"].to_numpy()
+    is_by_time = not np.any(times[1:] < times[:-1])
+    first, last = places(times if is_by_time else np.sort(times), span)
     last = last if limit is None else min(last, first + limit)
-    if first >= last:
-        return empty_rows(columns)
-    group, last_group = bisect_right(ends, first), bisect_left(ends, last)
-    before = ends[group - 1] if group else 0
-    return file.read(range(group, last_group + 1), columns).slice(first - before, last - first)
+    if not is_by_time:
+        return shape.of(file.read(shape.stored, 0, file.rows).sort_by("timestamp").slice(first, last - first))
+    if shape.is_json:
+        return _JSON.read(file.version, shape, first, last, lambda begin, end: file.read(shape.stored, begin, end))
+    return shape.of(file.read(shape.stored, first, last))
 
 
 class _Open:
     """An open published file, of which what is held is not read.
 
     Attributes:
-        group_ends: how many rows there are up to the end of each row group.
+        version: of the file.
+        rows: how many it has.
     """
 
     def __init__(self, file: pa.OSFile) -> None:
-        self._file, self._version = file, version_of(file)
-        self._metadata = _METADATA.get(self._version) or pq.read_metadata(file)
+        self._file, self.version = file, version_of(file)
+        self._metadata = _METADATA.get(self.version) or pq.read_metadata(file)
         while len(_METADATA) >= _MOST_REMEMBERED:
             _METADATA.pop(next(iter(_METADATA)), None)
-        _METADATA[self._version] = self._metadata
+        _METADATA[self.version] = self._metadata
+        self.rows = self._metadata.num_rows
         groups = map(self._metadata.row_group, range(self._metadata.num_row_groups))
-        self.group_ends = list(accumulate(group.num_rows for group in groups))
+        self._group_ends = list(accumulate(group.num_rows for group in groups))
 
-    def read(self, groups: range, columns: tuple[str, ...]) -> pa.Table:
-        """Return columns of row groups that follow each other."""
-        tables = [empty_rows(columns)] if not groups else []
-        for number in groups:
-            group = Group(self._version, number)
-            found = _HELD.find(group, columns)
-            if missing := [name for name in columns if name not in found]:
-                read = self._parquet.read_row_group(number, missing, use_threads=False)
-                new = {name: read[name] for name in missing}
-                _HELD.keep(group, new)
-                found |= new
-            tables.append(pa.table({name: found[name] for name in columns}))
-        return pa.concat_tables(tables)
+    def read(self, columns: tuple[str, ...], first: int, last: int) -> pa.Table:
+        """Return columns of the rows from one number to another, fewer where the file ends."""
+        if first >= min(last, self.rows):
+            return empty_rows(columns)
+        ends = self._group_ends
+        group, last_group = bisect_right(ends, first), bisect_left(ends, min(last, self.rows))
+        before = ends[group - 1] if group else 0
+        read = pa.concat_tables(self._read_group(number, columns) for number in range(group, last_group + 1))
+        return read.slice(first - before, last - first)
+
+    def _read_group(self, number: int, columns: tuple[str, ...]) -> pa.Table:
+        group = Group(self.version, number)
+        found = _COLUMNS.find((group, name) for name in columns)
+        if missing := [name for name in columns if (group, name) not in found]:
+            read = self._parquet.read_row_group(number, missing, use_threads=False)
+            new = {(group, name): read[name] for name in missing}
+            _COLUMNS.keep(new)
+            found |= new
+        return pa.table({name: found[group, name] for name in columns})
 
     @cached_property
     def _parquet(self) -> pq.ParquetFile:
@@ -148,9 +164,10 @@ def read_published_ladder(path: Path, timestamp_ms: int) -> pa.Table | None:
         return None
 
 
-def last_published_ms(path: Path, at_ms: int) -> int | None:
-    """Return the time of the last snapshot up to a moment; None without one, or when the file cannot be read."""
-    rows = read_published(path, ("timestamp",), Span(0, at_ms + 1))
+def last_published_ms(settings: Settings, day: Partition, at_ms: int) -> int | None:
+    """Return the time of a day's last snapshot up to a moment; None without one, or when it cannot be read."""
+    path = day.published(settings, "snapshots")
+    rows = read_published(path, Shape(day.feed, ("timestamp",)), Span(0, at_ms + 1))
     return int(rows["timestamp"][-1].as_py()) if rows is not None and rows.num_rows else None
 
 

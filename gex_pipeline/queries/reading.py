@@ -17,7 +17,8 @@ from gex_pipeline.queries.ladders import Ladders
 from gex_pipeline.queries.past import Past
 from gex_pipeline.queries.published import published_days, published_feeds, published_version, read_published
 from gex_pipeline.queries.recent import Recent
-from gex_pipeline.queries.rows import cut, empty_rows, merged
+from gex_pipeline.queries.rows import merged
+from gex_pipeline.queries.shapes import Shape
 from gex_pipeline.queries.spans import END_MS, Span, day_of, day_span
 from gex_pipeline.queries.stored import newest_stored_ms, stored_feeds
 from gex_pipeline.settings import Settings
@@ -35,8 +36,7 @@ class SnapshotReader:
 
     def read(
         self,
-        feed: Feed,
-        columns: tuple[str, ...],
+        shape: Shape,
         start_ms: int | None,
         end_ms: int | None,
         limit: int,
@@ -45,8 +45,7 @@ class SnapshotReader:
         """Return a feed's snapshots in a stretch of time, the first so many.
 
         Args:
-            feed: whose.
-            columns: which of ROW_COLUMNS; `timestamp` is one of them.
+            shape: of which feed, and what of them.
             start_ms: epoch ms UTC; None: where the New York day of the end begins.
             end_ms: epoch ms UTC, not in it; None: there is none. Neither: the last day of which there is anything.
             limit: at most so many rows.
@@ -56,22 +55,22 @@ class SnapshotReader:
             UnknownFeedError: nothing of the feed was recorded.
             TransientError: the database cannot be asked, and without it there is nothing to say.
         """
-        answer = Answer(empty_rows(columns))
+        answer = Answer(shape.empty())
         if start_ms is None:
-            day = day_span(self._last_day(feed, captured) if end_ms is None else day_of(end_ms - 1))
+            day = day_span(self._last_day(shape.feed, captured) if end_ms is None else day_of(end_ms - 1))
             start_ms, end_ms = day.start_ms, day.end_ms if end_ms is None else end_ms
         span = Span(start_ms, END_MS if end_ms is None else end_ms)
         today = day_of(epoch_ms())
         past, rest = span.split(day_span(today).start_ms)
         if not past.is_empty:
-            self._past.read(feed, past, limit, answer)
+            self._past.read(shape, past, limit, answer)
         if answer.rows.num_rows <= limit and not rest.is_empty:
-            self._add_today(feed, today, rest, answer)
+            self._add_today(shape, today, rest, answer)
         if answer.lack and captured and span.start_ms <= captured.timestamp_ms < span.end_ms:
             answer.sources.add("memory")
-            answer.rows = merged(answer.rows, captured.row(feed).select(columns))
+            answer.rows = merged(answer.rows, shape.of(captured.row(shape.feed)))
         if not answer.rows.num_rows:
-            self._require_known(feed, captured, answer)
+            self._require_known(shape.feed, captured, answer)
         answer.limit(limit)
         return answer
 
@@ -97,18 +96,17 @@ class SnapshotReader:
             days.append(day_of(stored_ms or epoch_ms()))
         return max(days)
 
-    def _add_today(self, feed: Feed, today: dt.date, span: Span, answer: Answer) -> None:
+    def _add_today(self, shape: Shape, today: dt.date, span: Span, answer: Answer) -> None:
         """Add rows of today; what was published of it counts where the database has less, or cannot be asked."""
-        columns = answer.rows.column_names
-        rows, lack = self._recent.read(feed, Span(day_span(today).start_ms, END_MS))
+        held, lack = self._recent.read(shape.feed, Span(day_span(today).start_ms, END_MS))
         answer.lack = answer.lack or lack
-        if rows is not None:
+        if held is not None:
             answer.sources.add("database")
-            answer.rows = pa.concat_tables([answer.rows, cut(rows.select(columns), span)])
-        path = Partition(feed, today).published(self._settings, "snapshots")
+            answer.rows = pa.concat_tables([answer.rows, held.cut(shape, span)])
+        path = Partition(shape.feed, today).published(self._settings, "snapshots")
         version = published_version(path)
-        if version is not None and version[1] > (0 if rows is None else rows.num_rows):
-            published = read_published(path, tuple(columns), span)
+        if version is not None and version[1] > (0 if held is None else held.rows.num_rows):
+            published = read_published(path, shape, span)
             if published is not None:
                 answer.sources.add("parquet")
                 answer.rows = merged(answer.rows, published)

@@ -16,7 +16,7 @@ from gex_pipeline.queries.spans import Span
 
 Format = Literal["json", "arrow", "parquet"]
 
-_TYPES = {field.name: field.type for field in (*STRIKES_SCHEMA, *PUBLISHED_SNAPSHOTS_SCHEMA)}
+_TYPES = {field.name: field.type for field in (*STRIKES_SCHEMA, *PUBLISHED_SNAPSHOTS_SCHEMA)} | {"json": pa.string()}
 
 
 @lru_cache(maxsize=64)
@@ -25,10 +25,10 @@ def empty_rows(columns: tuple[str, ...]) -> pa.Table:
     return pa.schema([(name, _TYPES[name]) for name in columns]).empty_table()
 
 
-def cut(rows: pa.Table, span: Span) -> pa.Table:
-    """Return the rows of a span; they are by time."""
-    first, last = np.searchsorted(rows["timestamp"].to_numpy(), span)
-    return rows.slice(first, max(last - first, 0))
+def places(times: np.ndarray, span: Span) -> tuple[int, int]:
+    """Return the number of the first row of a span, and that after its last; they are by time."""
+    first, last = (int(place) for place in np.searchsorted(times, span))
+    return first, max(first, last)
 
 
 def merged(rows: pa.Table, others: pa.Table) -> pa.Table:

@@ -7,9 +7,11 @@ import pytest
 
 from gex_pipeline.errors import TransientError
 from gex_pipeline.feeds import Feed
-from gex_pipeline.queries import past, recent
+from gex_pipeline.queries import held_json, past, recent
 from gex_pipeline.queries.answer import ROW_COLUMNS, Answer, Captured, UnknownFeedError
+from gex_pipeline.queries.json_rows import json_array, json_pieces
 from gex_pipeline.queries.reading import SnapshotReader
+from gex_pipeline.queries.shapes import Shape
 from gex_pipeline.queries.spans import END_MS, Span, day_span
 from gex_pipeline.settings import Settings, load_settings
 from gex_pipeline.storage.lease import lease
@@ -36,6 +38,11 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return recorded(tmp_path_factory.mktemp("recorded"))
 
 
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_json, "BLOCK_ROWS", 4)
+
+
 @pytest.fixture
 def settings(original: Settings, tmp_path: Path) -> Settings:
     """A copy of what was recorded."""
@@ -46,8 +53,13 @@ def settings(original: Settings, tmp_path: Path) -> Settings:
 def read(
     reader: SnapshotReader, span: Span | None = EVER, limit: int = 1000, captured: Captured | None = None
 ) -> Answer:
+    """Return what is read, which is the same as values and as JSON."""
     start_ms, end_ms = span or (None, None)
-    return reader.read(FEED, ROW_COLUMNS, start_ms, end_ms, limit, captured)
+    answer = reader.read(Shape(FEED, ROW_COLUMNS), start_ms, end_ms, limit, captured)
+    written = reader.read(Shape(FEED, ROW_COLUMNS, is_json=True), start_ms, end_ms, limit, captured)
+    assert json_array(written.rows["json"]) == b"".join(json_pieces(answer.rows))
+    assert (written.lack, written.next_start_ms) == (answer.lack, answer.next_start_ms)
+    return answer
 
 
 def seconds(answer: Answer) -> list[int]:
@@ -120,7 +132,7 @@ def test_the_start_is_in_the_span_and_the_end_is_not(
     settings: Settings, start_ms: int | None, end_ms: int | None, first: int, last: int
 ) -> None:
     captured = Captured((MIDNIGHT + 9) * 1000, "live", b"{}")
-    found = seconds(SnapshotReader(settings).read(FEED, ROW_COLUMNS, start_ms, end_ms, 1000, captured))
+    found = seconds(SnapshotReader(settings).read(Shape(FEED, ROW_COLUMNS), start_ms, end_ms, 1000, captured))
     assert (found[0], found[-1]) == (first, last)
 
 
@@ -208,10 +220,10 @@ def test_an_unknown_feed_and_one_that_may_be_there_are_told_apart(
     monkeypatch.setattr("gex_pipeline.queries.recent.WAIT_SECONDS", 0.2)
     reader, other = SnapshotReader(settings), Feed("NDX", "gex_zero")
     with pytest.raises(UnknownFeedError) as unknown:
-        reader.read(other, ROW_COLUMNS, *day_span(TODAY), 10, None)
+        reader.read(Shape(other, ROW_COLUMNS), *day_span(TODAY), 10, None)
     assert unknown.value.known == {FEED}
     with held(settings.database_path), pytest.raises(TransientError, match="database busy"):
-        reader.read(other, ROW_COLUMNS, *day_span(TODAY), 10, None)
+        reader.read(Shape(other, ROW_COLUMNS), *day_span(TODAY), 10, None)
     settings.database_path.unlink()
     with pytest.raises(UnknownFeedError):
-        reader.read(other, ROW_COLUMNS, *day_span(TODAY), 10, None)
+        reader.read(Shape(other, ROW_COLUMNS), *day_span(TODAY), 10, None)
