@@ -3,7 +3,7 @@
 /**
  * The page that says why a day was refused or failed, else that of its partition.
  *
- * A reason begins with the check that was failed, `staged_snapshots bad_records: ...`, and that check's page has each day's
+ * A reason names the check that was failed, `staged_snapshots bad_records: ...`, and that check's page has each day's
  * verdict under *Partitions*, which no address leads to. The run would be no help: that of `gex import` is one for many
  * files and a success, without steps.
  * @param {string} base of the Dagster UI
