@@ -18,7 +18,14 @@ FORMATS = (JSON, ARROW, PARQUET)
 # JSON of more rows is sent while the rest of it is made.
 WHOLE_ROWS = 5_000
 # What a page of another origin may read besides the body.
-EXPOSED_HEADERS = ("X-Gex-Source", "X-Gex-Partial", "X-Gex-Timestamp", "X-Next-Start", "Retry-After")
+EXPOSED_HEADERS = (
+    "X-Gex-As-Of",
+    "X-Gex-Source",
+    "X-Gex-Partial",
+    "X-Gex-Timestamp",
+    "X-Next-Start",
+    "Retry-After",
+)
 
 
 def chosen_format(request: Request) -> str:

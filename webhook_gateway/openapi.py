@@ -274,7 +274,9 @@ def lineage_answers() -> dict[int | str, dict[str, Any]]:
 
 def coverage_answers() -> dict[int | str, dict[str, Any]]:
     """Describe the answers of `GET /coverage`."""
-    return {200: _answer("by feed and date", {"type": "array", "items": _DAY}), **_refusals(400, 401, 503)}
+    answer = _answer("by feed and date", {"type": "array", "items": _DAY})
+    as_of = _header("when what is answered was looked up, epoch milliseconds UTC", r"^[0-9]+$")
+    return {200: answer | {"headers": {"X-Gex-As-Of": as_of}}, **_refusals(400, 401, 503)}
 
 
 def latest_answers() -> dict[int | str, dict[str, Any]]:

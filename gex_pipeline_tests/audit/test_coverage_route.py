@@ -75,6 +75,13 @@ def test_what_cannot_be_meant_is_refused_with_the_reason(
     assert problems(answer) == [{"field": field, "value": value, "expected": expected}]
 
 
+def test_the_page_is_told_the_last_snapshot_of_each_feed_that_is_stored(serving: GatewayProcess) -> None:
+    answer = get(serving, "/page/feeds", {"X-API-Key": KEY})
+    assert answer.json() == {"SPX:gex_zero": max(day["last"] for day in ask(serving, RANGE))}
+    assert int(answer.headers["x-gex-as-of"]) <= epoch_ms()
+    assert get(serving, "/page/feeds").status_code == 401
+
+
 def test_it_needs_the_key(serving: GatewayProcess) -> None:
     assert get(serving, f"/coverage?{RANGE}").status_code == 401
 
@@ -88,7 +95,9 @@ def test_the_last_answer_is_given_at_once_while_the_database_is_held(serving: Ga
         assert time.monotonic() - started < 5
 
 
-def test_where_the_answer_cannot_be_found_it_is_unavailable_and_says_so(tmp_path: Path) -> None:
+def test_where_the_answer_cannot_be_found_it_is_unavailable_and_one_that_is_found_says_of_when_it_is(
+    tmp_path: Path,
+) -> None:
     data_dir = tmp_path / "data"
     with running_gateway(data_dir) as gateway:
         # The child reads its settings anew, and finds a wrong one.
@@ -98,4 +107,10 @@ def test_where_the_answer_cannot_be_found_it_is_unavailable_and_says_so(tmp_path
         assert answer.headers["retry-after"] == "5"
         assert "python -m gex_pipeline.audit" in problems(answer)[0]["expected"]
         (tmp_path / ".env").unlink()
-        assert get(gateway, "/coverage").json() == []
+        before = epoch_ms()
+        found = get(gateway, "/coverage")
+        assert found.json() == []
+        found_at = int(found.headers["x-gex-as-of"])
+        assert before <= found_at <= epoch_ms()
+        # It is not looked for again at once.
+        assert int(get(gateway, "/coverage").headers["x-gex-as-of"]) == found_at

@@ -11,6 +11,7 @@ from gex_pipeline_tests.page.browser import visit
 from gex_pipeline_tests.page.snapshots import SPX_DAY, post_one
 from gex_pipeline_tests.processes import GatewayProcess, running_gateway, wait_until
 
+ABSENT = "\N{EN DASH}"
 SPX_PAGE = "/?feed=SPX:gex_zero"
 
 
@@ -107,6 +108,8 @@ def test_an_empty_recorder_says_what_to_post_and_shows_it(browser: Browser, tmp_
     with running_gateway(tmp_path / "data") as gateway, visit(browser, gateway.url) as newcomer:
         example = newcomer.page.locator("#example")
         expect(example).to_contain_text(f"curl -s {gateway.url}/gex -H 'Content-Type: application/json'")
+        expect(newcomer.page.locator("#empty")).to_contain_text("gex import PATH")
+        expect(newcomer.page.locator("#empty")).to_contain_text("make demo")
         body = example.inner_text().split("-d '")[1].rstrip("'")
         sent = newcomer.context.request.post(
             f"{gateway.url}/gex", data=body, headers={"Content-Type": "application/json"}
@@ -114,6 +117,22 @@ def test_an_empty_recorder_says_what_to_post_and_shows_it(browser: Browser, tmp_
         assert sent.status == 202
         expect(newcomer.page).to_have_title("6,734.11 SPX gex_zero")
         expect(newcomer.page.locator("#empty")).to_be_hidden()
+
+
+def test_what_a_damaged_database_does_not_tell_is_shown_as_absent(browser: Browser, tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    (data_dir / "gex_data.db").write_bytes(b"no database" * 1000)
+    with running_gateway(data_dir) as gateway, visit(browser, gateway.url) as trader:
+        health = trader.page.locator("#health")
+        expect(trader.page.locator("#reasons")).to_contain_text("gex_data.db")
+        queue = health.locator("div:has(> dt:text-is('Queue'))")
+        expect(queue.locator(".value")).to_have_text(ABSENT)
+        expect(queue.locator(".note")).to_have_text(f"{ABSENT} failed, {ABSENT} done")
+        expect(trader.page.locator("#imports")).to_have_text("The database could not be read just now.")
+        expect(trader.page.locator("#coverage")).to_have_text("No trading day is known yet.", timeout=60_000)
+        expect(trader.page.locator("#empty")).to_be_hidden()
+        expect(trader.page.locator("#waiting")).to_contain_text("What is recorded is not known")
 
 
 def test_a_gateway_that_is_gone_is_said_and_found_again(browser: Browser, tmp_path: Path) -> None:

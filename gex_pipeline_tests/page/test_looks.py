@@ -2,12 +2,21 @@
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from gex_pipeline_tests.page.browser import DESKTOP, PHONE, visit
-from gex_pipeline_tests.page.snapshots import SPX_DAY
+from gex_pipeline_tests.page.snapshots import SPX_DAY, post_one
 from gex_pipeline_tests.processes import GatewayProcess
 
+# How many pixels of a colour a picture has in the tenth of its width that ends in the middle.
+COLOURED_NEAR_THE_MIDDLE = """(canvas, [red, green, blue]) => {
+    const { data } = canvas.getContext("2d").getImageData(canvas.width * 0.4, 0, canvas.width * 0.1, canvas.height);
+    let found = 0;
+    for (let at = 0; at < data.length; at += 4) {
+        found += data[at] === red && data[at + 1] === green && data[at + 2] === blue && data[at + 3] === 255;
+    }
+    return found;
+}"""
 SPX_PAGE = "/?feed=SPX:gex_zero"
 
 
@@ -83,6 +92,30 @@ def test_the_charts_say_what_they_show(browser: Browser, recorder: GatewayProces
         expect(lines).to_have_count(1)
         assert f"zero gamma {SPX_DAY[-1]['zero_gamma']:,.2f}" in (lines.get_attribute("aria-label") or "")
         expect(trader.page.get_by_role("slider", name="Strike")).to_be_visible()
+
+
+def test_a_single_snapshot_is_a_dot_in_the_middle_of_its_minutes(browser: Browser, recorder: GatewayProcess) -> None:
+    post_one(recorder, "LONELY", 0)
+    with visit(browser, f"{recorder.url}/?feed=LONELY:gex_zero", color_scheme="light") as trader:
+        expect(trader.page.locator("#lines-readout")).to_contain_text("09:31:30")
+        lines = trader.page.locator("#lines canvas")
+        assert lines.evaluate(COLOURED_NEAR_THE_MIDDLE, [155, 47, 143]) > 20
+        assert lines.evaluate(COLOURED_NEAR_THE_MIDDLE, [19, 26, 34]) > 20
+
+
+def test_old_coverage_is_shown_with_the_time_it_is_of(browser: Browser, recorder: GatewayProcess) -> None:
+    def answer(route: Route) -> None:
+        route.fulfill(response=(found := route.fetch()), headers=found.headers | {"x-gex-as-of": "1763150645000"})
+
+    with visit(browser, "about:blank") as trader:
+        page = trader.page
+        page.route("**/coverage?*", answer)
+        page.goto(recorder.url + SPX_PAGE)
+        expect(page.locator("#coverage-as-of")).to_have_text("as of 15:04:05 New York", timeout=60_000)
+        page.unroute("**/coverage?*")
+        page.reload()
+        expect(page.locator("#coverage a").first).to_be_visible()
+        expect(page.locator("#coverage-as-of")).to_have_text("")
 
 
 def test_who_wants_no_motion_gets_none(browser: Browser, recorder: GatewayProcess) -> None:

@@ -70,9 +70,11 @@ def test_hostile_names_and_errors_are_shown_as_text(browser: Browser, recorder: 
         page.route("**/gex/latest*", rename)
         page.route("**/lineage?*", lambda route: route.fulfill(json=[line]))
         page.route("**/coverage?*", lambda route: route.fulfill(json=[day]))
-        page.goto(f"{recorder.url}/?feed={HOSTILE}&view={HOSTILE}&priors={HOSTILE}")
+        page.goto(f"{recorder.url}/?feed={HOSTILE}:gex_zero&view={HOSTILE}&priors={HOSTILE}")
         expect(page.locator("#feed option").filter(has_text=HOSTILE)).to_have_text(f"{HOSTILE}:gex_zero")
         expect(page.locator("#imports .mark")).to_have_text(HOSTILE)
         expect(page.locator("#coverage th[scope=row]")).to_have_text(HOSTILE)
         assert HOSTILE in page.title()
+        page.goto(f"{recorder.url}/?feed={HOSTILE}")
+        expect(page.locator("#unknown h2")).to_have_text(f"Nothing of {HOSTILE} is recorded")
         assert page.locator("img").count() == 0

@@ -15,6 +15,8 @@ export class Refused extends Error {
 }
 
 const PATIENCE_MS = 10_000;
+const BUSY_TRIES = 10;
+const BUSY_PAUSE_MS = 1_000;
 const PLACE = "gex-api-key";
 let key = null;
 try {
@@ -55,8 +57,24 @@ export async function open(path, { signal, also = [] } = {}) {
 /** Ask and return the JSON of the answer; Late when there is none within `patienceMs`. */
 export const ask = (path, options) => whole(path, options, (answer) => answer.json());
 
+/** Ask and return `found`, the JSON of the answer, and `asOf`, the epoch milliseconds that it says it is of. */
+export const askDated = (path, options) =>
+  whole(path, options, async (answer) => ({ asOf: Number(answer.headers.get("X-Gex-As-Of")), found: await answer.json() }));
+
 /** Ask and return the text of the answer. */
 export const askText = (path, options) => whole(path, options, (answer) => answer.text());
+
+/** Ask as `ask` does, again for a while when the database is busy. */
+export async function askWhileBusy(path, signal) {
+  for (let left = BUSY_TRIES; ; left -= 1) {
+    try {
+      return await ask(path, { signal });
+    } catch (error) {
+      if (signal.aborted || left === 0 || !(error instanceof Refused && error.status === 503)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, BUSY_PAUSE_MS));
+    }
+  }
+}
 
 async function whole(path, { signal, patienceMs = PATIENCE_MS, ...options } = {}, read) {
   const late = AbortSignal.timeout(patienceMs);

@@ -4,19 +4,23 @@ import { ask, hasKey, keepKey, Late, Refused, Unreachable } from "./api.js";
 import { showCoverage } from "./coverage.js";
 import { byId, make, say } from "./dom.js";
 import { showAge, showFigures } from "./figures.js";
-import { newYorkTime } from "./format.js";
+import { newYorkDay, newYorkTime } from "./format.js";
 import { look, setState } from "./health.js";
 import { showImports } from "./imports.js";
 import { resetProfile, showProfile } from "./profile.js";
 import { learnSessions } from "./sessions.js";
-import { addToLines, fetchSession, recolour, resetLines } from "./session_lines.js";
+import { addToLines, fetchSession, resetLines } from "./session_lines.js";
+import { fetchStored, learnStored } from "./stored.js";
 import { follow, pause } from "./stream.js";
+import "./theme_button.js";
+import { sayNothing, sayWaiting } from "./unrecorded.js";
 
 const GAP_MS = 30_000; // what the page missed meanwhile is asked for
 const HEALTH_MS = 4_000;
 const IMPORTS_MS = 60_000;
 const SESSIONS_MS = 60_000;
 const COVERAGE_MS = 300_000;
+const FRESH_MS = 60_000; // what is stored is looked up anew when what is known of it is older
 
 const url = new URL(location.href);
 const chosen = (name, known, otherwise) => known.find((each) => each === url.searchParams.get(name)) ?? otherwise;
@@ -25,12 +29,15 @@ const options = {
   strikes: chosen("strikes", ["near", "all"], "near"),
   priors: chosen("priors", ["all", "0", "1", "2", "3", "4", "none"], "all"),
 };
-let feed = url.searchParams.get("feed");
+let feed = url.searchParams.get("feed") || null; // the one that is shown, or that is to be
 let feeds = [];
+let stored = null; // the time of each feed's last stored snapshot, once that is known
+let isLoading = false; // a database that cannot be had may hold what is not known
+let lastMs = 0; // the newest time that is known of any feed
 let newest = null; // of the chosen feed
 let dagster = "";
 let running = new AbortController(); // everything that asks; ended while a key is wanted
-let following = new AbortController(); // what belongs to the chosen feed
+let following = null; // ends what belongs to the chosen feed; null while none is
 let frame = 0;
 
 async function start() {
@@ -51,14 +58,20 @@ async function start() {
   }
 }
 
-/** Ask for feeds until there is one, then keep to it. */
+/** Ask for feeds until there is the wanted one, or any when none is wanted, then keep to it. */
 async function findFeeds(signal) {
   while (!signal.aborted) {
     try {
       const latest = await ask("/gex/latest", { signal });
-      noteFeeds(latest.map((each) => `${each.ticker}:${each.endpoint}`));
-      if (feeds.length) return choose(feeds.includes(feed) ? feed : feeds[0], latest);
-      showEmpty();
+      if (following) return; // somebody chose meanwhile
+      const captured = latest.map((each) => `${each.ticker}:${each.endpoint}`);
+      noteFeeds(captured);
+      for (const each of latest) noteTime(each.timestamp, signal);
+      const newestStored = Object.entries(stored ?? {}).sort(([, one], [, other]) => other - one)[0]?.[0];
+      const wanted = feed ?? captured[0] ?? newestStored;
+      if (feeds.includes(wanted)) return choose(wanted, latest);
+      if (stored && isLoading) sayNothing(feed, feeds);
+      else sayWaiting(stored === null);
     } catch (error) {
       trouble(error);
     }
@@ -73,11 +86,19 @@ function noteFeeds(found) {
   const select = byId("feed");
   select.replaceChildren(...feeds.map((each) => make("option", { value: each }, each)));
   select.disabled = false;
-  if (feed) select.value = feed;
+  select.value = feed ?? feeds[0];
+}
+
+/** Note a time of which something is known: the calendar ends with the newest. */
+function noteTime(ms, signal) {
+  if (ms <= lastMs) return;
+  const isOfNewDay = newYorkDay(ms) !== newYorkDay(lastMs);
+  lastMs = ms;
+  if (isOfNewDay) refreshCoverage(signal);
 }
 
 function choose(wanted, latest = []) {
-  following.abort();
+  following?.abort();
   following = new AbortController();
   const signal = AbortSignal.any([running.signal, following.signal]);
   feed = wanted;
@@ -86,11 +107,26 @@ function choose(wanted, latest = []) {
   remember("feed", feed);
   resetProfile();
   resetLines();
-  hide("empty");
+  hide("empty", "unknown", "waiting");
   show("figures", "profile-card", "lines-card");
   const known = latest.find((each) => `${each.ticker}:${each.endpoint}` === feed);
   if (known) take(known, signal);
+  takeStored(signal);
   follow(feed, signal, (snapshot) => take(snapshot, signal), (error) => trouble(error));
+}
+
+/** Take the last stored snapshot of the chosen feed, when it is newer than what was captured. */
+async function takeStored(signal) {
+  const timestamp = stored?.[feed];
+  if (!timestamp || timestamp <= (newest?.timestamp ?? 0)) return;
+  try {
+    const snapshot = await fetchStored(feed, timestamp, signal);
+    if (snapshot) take(snapshot, signal);
+  } catch (error) {
+    if (signal.aborted) return;
+    trouble(error);
+    if (newest === null) say(byId("profile-readout"), "What is stored could not be read just now.");
+  }
 }
 
 /** Take a snapshot of the chosen feed; drawn once per frame however many arrive. */
@@ -103,7 +139,7 @@ function take(snapshot, signal) {
   cheer();
   addToLines(snapshot);
   if (isFirst || hasGap) fetchSession(feed, snapshot, signal).then((reason) => reason && say(byId("lines-readout"), reason));
-  if (isFirst) refreshCoverage(running.signal);
+  noteTime(snapshot.timestamp, running.signal);
   cancelAnimationFrame(frame);
   frame = requestAnimationFrame(() => {
     if (newest === null) return;
@@ -120,8 +156,9 @@ async function watchHealth(signal) {
         const seen = await look(signal);
         cheer();
         if (newest) noteFeeds(seen.feeds);
-        if (!Number.isNaN(imports) && seen.imports > imports) refreshRecords(signal);
+        if (!Number.isNaN(imports) && seen.imports > imports) refreshRecords(signal, Date.now());
         imports = seen.imports || 0;
+        isLoading = seen.isLoading;
       } catch (error) {
         trouble(error, true);
       }
@@ -132,8 +169,8 @@ async function watchHealth(signal) {
 
 async function watchRecords(signal) {
   for (let round = 0; !signal.aborted; round += 1) {
-    if (!document.hidden) await refreshImports(signal);
-    if (!document.hidden && newest && round && round % (COVERAGE_MS / IMPORTS_MS) === 0) await refreshCoverage(signal);
+    const isDue = stored === null || round % (COVERAGE_MS / IMPORTS_MS) === 0;
+    if (stored === null || !document.hidden) await (isDue ? refreshRecords(signal, Date.now() - FRESH_MS) : refreshImports(signal));
     await pause(IMPORTS_MS, signal);
   }
 }
@@ -145,30 +182,37 @@ async function watchSessions(signal) {
   }
 }
 
-const refreshRecords = (signal) => Promise.all([refreshImports(signal), refreshCoverage(signal)]);
-const refreshImports = (signal) => showImports(dagster, signal).catch((error) => trouble(error));
-const refreshCoverage = (signal) => newest && showCoverage(newest.timestamp, dagster, signal).catch((error) => trouble(error));
-
-function showEmpty() {
-  show("empty");
-  const seconds = Math.floor(Date.now() / 1000);
-  const asked = hasKey() ? " -H 'X-API-Key: <key>'" : "";
-  if (!byId("example").textContent) {
-    say(byId("example"), `curl -s ${location.origin}/gex${asked} -H 'Content-Type: application/json' -d '{\n`
-      + `  "timestamp": ${seconds}, "ticker": "SPX", "endpoint": "gex_zero", "spot": 6734.11, "zero_gamma": 6712.95,\n`
-      + `  "strikes": [[6730, -228.01, -86.9, [-240.55, -243.15, -245.22, -221.27, -220.12]],\n`
-      + `              [6735, 348.47, 69.76, [349.05, 346.76, 345.55, 345.53, 342.97]]]}'`);
+/** Show what is known of what is stored at once, and then what is known of this moment (epoch milliseconds) or later. */
+async function refreshStored(signal, since) {
+  try {
+    for (const wanted of [0, since]) {
+      const { asOf, newest: found } = await learnStored(wanted, signal);
+      stored = found;
+      noteFeeds(Object.keys(stored));
+      lastMs = Math.max(lastMs, ...Object.values(stored));
+      if (following) takeStored(AbortSignal.any([signal, following.signal]));
+      await refreshCoverage(signal);
+      if (asOf >= since) return;
+    }
+  } catch (error) {
+    trouble(error);
+    await refreshCoverage(signal);
   }
 }
 
+const refreshRecords = (signal, since) => Promise.all([refreshImports(signal), refreshStored(signal, since)]);
+const refreshImports = (signal) => showImports(dagster, signal).then((ms) => noteTime(ms, signal)).catch((error) => trouble(error));
+const refreshCoverage = (signal) => showCoverage(lastMs, dagster, signal).catch((error) => trouble(error));
+
 function wantKey(wasWrong) {
   running.abort();
-  following.abort();
+  following?.abort();
+  following = null;
   keepKey(null);
   setState("locked", "warn");
   show("key-form");
   byId("key-wrong").hidden = !wasWrong;
-  hide("figures", "profile-card", "lines-card", "health-card", "records", "empty", "age");
+  hide("figures", "profile-card", "lines-card", "health-card", "records", "empty", "unknown", "waiting", "age");
   byId("key").focus();
 }
 
@@ -224,23 +268,5 @@ for (const radio of document.querySelectorAll("#view input")) {
   });
 }
 
-const dark = matchMedia("(prefers-color-scheme: dark)");
-const isDark = () => (document.documentElement.dataset.theme ?? (dark.matches ? "dark" : "light")) === "dark";
-const showTheme = () => {
-  byId("theme").setAttribute("aria-pressed", String(isDark()));
-  recolour();
-};
-byId("theme").addEventListener("click", () => {
-  document.documentElement.dataset.theme = isDark() ? "light" : "dark";
-  try {
-    localStorage.setItem("gex-theme", document.documentElement.dataset.theme);
-  } catch {
-    // Storage may be forbidden; the choice then lives as long as the page.
-  }
-  showTheme();
-});
-dark.addEventListener("change", showTheme);
-showTheme();
-
-setInterval(() => newest && showAge(newest.received_at), 500);
+setInterval(() => newest && showAge(newest), 500);
 start();

@@ -1,11 +1,13 @@
 // The coverage calendar: which feed has which trading day, each day a link into Dagster.
 
-import { ask, Late, Refused } from "./api.js";
+import { askDated, Late, Refused } from "./api.js";
+import { dayLink } from "./dagster_links.js";
 import { byId, make, say } from "./dom.js";
-import { count, newYorkDay } from "./format.js";
+import { count, newYorkDay, newYorkTime } from "./format.js";
 
 const DAYS = 42;
 const PATIENCE_MS = 120_000; // the first answer after a start is looked for, on every day there is
+const OLD_MS = 60_000;
 const STATES = {
   complete: ["", "complete"],
   partial: ["◐", "partial"],
@@ -18,21 +20,33 @@ const STATES = {
 };
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
+let asked = 0;
+let asOf = Infinity; // when what is shown was found, epoch milliseconds
+
 /**
- * Ask for six weeks up to today, or up to the newest snapshot's day when that is older, and draw them.
- * @param {number} newest epoch milliseconds
+ * Ask for six weeks up to today, or up to the newest day that is known when that is older, and draw them.
+ * @param {number} newest epoch milliseconds of a snapshot of that day, 0 when no day is known
  */
 export async function showCoverage(newest, dagster, signal) {
-  const end = Date.now() - newest > DAYS * 86_400_000 ? newest : Date.now();
+  const number = ++asked;
+  const end = newest && Date.now() - newest > DAYS * 86_400_000 ? newest : Date.now();
   const [first, last] = [newYorkDay(end - DAYS * 86_400_000), newYorkDay(end)];
   try {
-    const found = await ask(`/coverage?start=${first}&end=${last}`, { signal, patienceMs: PATIENCE_MS });
-    draw(found.filter((each) => each.date >= first && each.date <= last), dagster);
+    const answer = await askDated(`/coverage?start=${first}&end=${last}`, { signal, patienceMs: PATIENCE_MS });
+    if (number !== asked) return; // somebody asks for other days meanwhile
+    asOf = answer.asOf;
+    showAge();
+    draw(answer.found.filter((each) => each.date >= first && each.date <= last), dagster);
   } catch (error) {
     if (!(error instanceof Refused || error instanceof Late)) throw error;
     byId("coverage").replaceChildren(make("p", { class: "hint" }, error instanceof Refused && error.status === 404
       ? "This gateway does not tell its coverage." : "The coverage could not be read just now."));
   }
+}
+
+/** Say of when it is, once that is a while ago. */
+function showAge() {
+  say(byId("coverage-as-of"), Date.now() - asOf > OLD_MS ? `as of ${newYorkTime(asOf)} New York` : "");
 }
 
 function draw(found, dagster) {
@@ -41,7 +55,7 @@ function draw(found, dagster) {
   const byKey = new Map(found.map((each) => [`${each.feed}|${each.date}`, each]));
   const had = document.activeElement?.closest?.("#coverage a")?.dataset.key;
   if (!days.length) {
-    byId("coverage").replaceChildren(make("p", { class: "hint" }, "No trading day is recorded yet."));
+    byId("coverage").replaceChildren(make("p", { class: "hint" }, "No trading day is known yet."));
     return;
   }
   const rows = feeds.map((feed) => make("tr", {}, make("th", { scope: "row" }, feed),
@@ -76,10 +90,10 @@ function cell(entry, dagster) {
   if (!entry) return [];
   const [glyph, name] = STATES[entry.state] ?? ["?", entry.state];
   const words = `${entry.feed}, ${entry.date}: ${name}, ${count(entry.snapshots)} snapshots${entry.detail ? `. ${entry.detail}` : ""}`;
-  const partition = encodeURIComponent(`${entry.date}|${entry.feed}`);
+  const { href, way } = dayLink(dagster, "strikes_parquet", entry.feed, entry.date, entry.detail);
   return [make("a", {
-    class: `square ${STATES[entry.state] ? entry.state : ""}`, tabindex: "-1", "aria-label": words, "data-key": `${entry.feed}|${entry.date}`,
-    href: `${dagster}/assets/strikes_parquet?view=partitions&partition=${partition}`, rel: "noreferrer",
+    class: `square ${STATES[entry.state] ? entry.state : ""}`, tabindex: "-1", "data-key": `${entry.feed}|${entry.date}`,
+    "aria-label": way ? `${words}. In Dagster: ${way}` : words, href, rel: "noreferrer",
   }, glyph)];
 }
 
@@ -89,6 +103,7 @@ function legend(found) {
     make("li", {}, make("span", { class: `square ${state}`, "aria-hidden": "true" }, STATES[state][0]), STATES[state][1])));
 }
 
+setInterval(showAge, 1000);
 const area = byId("coverage");
 const tell = (event) => {
   const link = event.target.closest?.("a.square");

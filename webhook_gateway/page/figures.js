@@ -33,16 +33,25 @@ export function showFigures(snapshot) {
   document.title = `${price(snapshot.spot_price)} ${snapshot.ticker} ${snapshot.endpoint}`;
 }
 
-/** Show how long ago the newest snapshot came, or that the session is closed; a session's silence is a warning. */
-export function showAge(receivedAt) {
+/**
+ * Show how long ago a snapshot came, or that the session is closed; a session's silence is a warning. One that was read
+ * from what is stored never came to this page: its day is shown.
+ */
+export function showAge({ received_at: receivedAt, timestamp }) {
   const now = Date.now();
+  if (receivedAt === undefined) return showPill(`stored, of ${newYorkDate(timestamp)}`, "");
   const age = duration(Math.max(0, now - receivedAt) / 1000);
   const isSilent = now - receivedAt > STALE_MS;
   const closed = isSilent ? breakAt(now) : null;
+  showPill(closed ? closedText(closed) : isSilent && !isWaiting() ? `stale: nothing for ${age}` : `${age} old`,
+    isSilent ? (closed || isWaiting() ? "" : "warn") : "good");
+}
+
+function showPill(text, tone) {
   const pill = byId("age");
   pill.hidden = false;
-  pill.className = `pill ${isSilent ? (closed || isWaiting() ? "" : "warn") : "good"}`;
-  say(pill, closed ? closedText(closed) : isSilent && !isWaiting() ? `stale: nothing for ${age}` : `${age} old`);
+  pill.className = `pill ${tone}`;
+  say(pill, text);
 }
 
 function closedText({ closed, opens }) {

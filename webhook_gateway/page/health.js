@@ -5,6 +5,7 @@ import { byId, make, say } from "./dom.js";
 import { ABSENT, bytes, count, decimals, duration, newYorkTime } from "./format.js";
 import { labelled, readMetrics, total } from "./metrics_text.js";
 
+const OLD_SECONDS = 60;
 const FIGURES = ["Captures", "Backlog", "All loaded", "Queue", "Quarantined", "Disk free"];
 const cells = Object.fromEntries(FIGURES.map((name) => {
   const value = make("span", { class: "value" }, ABSENT);
@@ -16,7 +17,7 @@ const cells = Object.fromEntries(FIGURES.map((name) => {
 let before = null; // the captures counted at the last look, and when that was
 
 /**
- * Look once. Returns how many imports there were and the feeds that are loaded.
+ * Look once. Returns whether captures are being loaded, how many imports there were and the feeds that are loaded.
  * @param {AbortSignal} signal
  */
 export async function look(signal) {
@@ -26,6 +27,7 @@ export async function look(signal) {
   showFigures(ready.checks, metrics);
   say(byId("checked"), `checked ${newYorkTime(Date.now())} New York`);
   return {
+    isLoading: ready.checks.loader.ok,
     imports: total(metrics, "gex_imports_total"),
     feeds: (metrics.get("gex_feed_age_seconds") ?? []).map((each) => each.labels.feed),
   };
@@ -57,13 +59,15 @@ function showFigures(checks, metrics) {
   const now = performance.now();
   const rate = before && captures >= before.captures ? ((captures - before.captures) * 1000) / (now - before.now) : NaN;
   before = { captures, now };
-  const queue = (status) => labelled(metrics, "gex_queue_requests", "status", status);
+  const age = total(metrics, "gex_database_figures_age_seconds"); // NaN while the database was never read
+  const queue = (status) => labelled(metrics, "gex_queue_requests", "status", status, Number.isNaN(age) ? NaN : 0);
   const lag = total(metrics, "gex_loader_lag_seconds");
   put("Captures", Number.isFinite(rate) ? `${decimals(rate, 1)} /s` : ABSENT, `${count(captures)} since the start`);
   put("Backlog", bytes(checks.backlog.bytes), checks.backlog.bytes ? `oldest waits ${duration(checks.backlog.age_seconds)}` : "nothing waits");
   put("All loaded", Number.isFinite(lag) ? `${duration(lag)} ago` : ABSENT, `loader restarts ${count(checks.loader.restarts)}`);
-  put("Queue", `${count(queue("pending") + queue("started"))} open`, `${count(queue("failed"))} failed, ${count(queue("completed"))} done`);
-  put("Quarantined", count(total(metrics, "gex_quarantined_records") || 0), "records set aside");
+  put("Queue", Number.isNaN(age) ? ABSENT : `${count(queue("pending") + queue("started"))} open`,
+    `${count(queue("failed"))} failed, ${count(queue("completed"))} done${age > OLD_SECONDS ? `, ${duration(age)} ago` : ""}`);
+  put("Quarantined", count(total(metrics, "gex_quarantined_records")), "records set aside");
   put("Disk free", bytes(checks.disk.free_bytes), `journal segment ${count(checks.journal.segment)}`);
 }
 

@@ -1,29 +1,45 @@
 // The last imports of history files and what became of them.
 
-import { ask } from "./api.js";
+import { ask, Late, Refused } from "./api.js";
+import { dayLink } from "./dagster_links.js";
 import { byId, make } from "./dom.js";
 import { ABSENT, count } from "./format.js";
 
 const SHOWN = 6;
+const NOON = "17:00:00Z"; // in New York, or an hour later
 const TONES = { imported: "good", unchanged: "good", replaced: "good", refused: "bad", failed: "bad" };
 const moment = new Intl.DateTimeFormat("en-GB", {
   timeZone: "America/New_York", day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23",
 });
 
-/** Ask for the last imports and list them. */
+/** Ask for the last imports and list them. Returns a time of the newest day among them, epoch milliseconds, 0 without any. */
 export async function showImports(dagster, signal) {
-  const lines = (await ask("/lineage?limit=60", { signal })).filter((line) => line.record_type === "history").slice(0, SHOWN);
+  const lines = (await read(signal))?.filter((line) => line.record_type === "history").slice(0, SHOWN);
+  if (!lines) return 0;
   byId("imports").replaceChildren(lines.length ? make("ul", { class: "lines-of" }, ...lines.map((line) => entry(line, dagster)))
-    : make("p", { class: "hint" }, "None yet. Announce a history file with POST /gex_history_url, or launch a backfill in Dagster."));
+    : make("p", { class: "hint" }, "None yet. Import files with gex import PATH, announce one with POST /gex_history_url, or launch a backfill in Dagster."));
+  return Math.max(0, ...lines.map((line) => Date.parse(`${line.date}T${NOON}`)).filter(Number.isFinite));
+}
+
+/** Read the lineage; null when it cannot be read now, which is said unless there is what was read before. */
+async function read(signal) {
+  try {
+    return await ask("/lineage?limit=60", { signal });
+  } catch (error) {
+    if (!(error instanceof Late || (error instanceof Refused && error.status === 503))) throw error;
+    const place = byId("imports");
+    if (!place.querySelector("li")) place.replaceChildren(make("p", { class: "hint" }, "The database could not be read just now."));
+    return null;
+  }
 }
 
 function entry(line, dagster) {
-  const what = line.ticker ? `${line.ticker}:${line.endpoint}` : (line.source_file ?? ABSENT);
-  const run = line.run_id && dagster && `${dagster}/runs/${encodeURIComponent(line.run_id)}`;
+  const feed = `${line.ticker}:${line.endpoint}`;
+  const { href, way } = dayLink(dagster, TONES[line.status] === "bad" ? "strikes_parquet" : "gex_snapshots", feed, line.date, line.errors);
   const reason = line.errors ? String(line.errors).slice(0, 160) : "";
   return make("li", {},
     make("span", { class: `mark ${TONES[line.status] ?? ""}` }, line.status ?? ABSENT),
-    run ? make("a", { href: run, rel: "noreferrer" }, `${what} ${line.date ?? ""}`) : make("span", {}, `${what} ${line.date ?? ""}`),
-    make("span", { class: "note" }, reason || `${count(line.records_imported)} snapshots`),
+    make("a", { href, rel: "noreferrer", title: way ? `In Dagster: ${way}` : false }, `${feed} ${line.date}`),
+    make("span", { class: "note", title: reason || false }, reason || `${count(line.records_imported)} snapshots`),
     make("time", {}, line.import_timestamp ? moment.format(line.import_timestamp) : ABSENT));
 }

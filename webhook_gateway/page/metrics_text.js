@@ -28,6 +28,6 @@ export function total(metrics, name) {
   return samples ? samples.reduce((sum, each) => sum + each.value, 0) : NaN;
 }
 
-/** The value with this label, 0 when there is none. */
-export const labelled = (metrics, name, label, wanted) =>
-  metrics.get(name)?.find((each) => each.labels[label] === wanted)?.value ?? 0;
+/** The value with this label, `otherwise` when there is none. */
+export const labelled = (metrics, name, label, wanted, otherwise) =>
+  metrics.get(name)?.find((each) => each.labels[label] === wanted)?.value ?? otherwise;

@@ -2,6 +2,8 @@
 
 const NEAR = 25; // strikes on each side of the spot
 const MOST_LINES = 5;
+const LEAST_SECONDS = 120;
+const LEAST_PRICES = 0.05; // above and below
 
 /** Place of a price on a ladder of ascending strikes: 2.5 is half-way between the third and the fourth. */
 export function placeOf(price, ladder) {
@@ -41,6 +43,18 @@ export function reach(values, before) {
   const found = { low: low && low - room, high: high && high + room };
   const fits = before && found.low >= before.low && found.high <= before.high;
   return fits && found.high - found.low > 0.6 * (before.high - before.low) ? before : found;
+}
+
+/** The times to show of those from `low` to `high`, epoch seconds: two minutes at least, with a single moment in the middle. */
+export function timeReach(times, low, high) {
+  if (times.length === 1) return [times[0] - LEAST_SECONDS / 2, times[0] + LEAST_SECONDS / 2];
+  return [Math.min(low, high - LEAST_SECONDS), high];
+}
+
+/** The prices to show: a little more than there are, and always so many that their cents differ. */
+export function priceReach(low, high) {
+  const room = Math.max((high - low) * 0.08, Math.abs(high) * 1e-4, LEAST_PRICES);
+  return [low - room, high + room];
 }
 
 /** Round values for grid lines between two ends. */

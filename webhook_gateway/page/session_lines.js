@@ -1,15 +1,13 @@
 // Spot and zero gamma over the session, on New York's clock.
 
-import { ask, Refused } from "./api.js";
+import { askWhileBusy, Refused } from "./api.js";
 import { byId, say, table } from "./dom.js";
 import { newYorkDay, newYorkMidnight, newYorkTime, price } from "./format.js";
+import { priceReach, timeReach } from "./scales.js";
 
 const uPlot = /** @type {any} */ (window).uPlot;
 const MOST_POINTS = 60_000;
-const LEAST_SECONDS = 120;
 const TABLE_ROWS = 24;
-const BUSY_TRIES = 10;
-const BUSY_PAUSE_MS = 1_000;
 const plot = byId("lines");
 
 let data = [[], [], []]; // epoch seconds, spot, zero gamma
@@ -53,18 +51,6 @@ export async function fetchSession(feed, newest, signal) {
   }
 }
 
-/** Ask again for a while when the database is busy. */
-async function askWhileBusy(path, signal) {
-  for (let left = BUSY_TRIES; ; left -= 1) {
-    try {
-      return await ask(path, { signal });
-    } catch (error) {
-      if (signal.aborted || left === 0 || !(error instanceof Refused && error.status === 503)) throw error;
-      await new Promise((resolve) => setTimeout(resolve, BUSY_PAUSE_MS));
-    }
-  }
-}
-
 /** Add a snapshot; a new trading day begins anew. */
 export function addToLines(snapshot) {
   if (newYorkDay(snapshot.timestamp) !== day) {
@@ -91,6 +77,8 @@ const font = '12px system-ui, "Segoe UI", Roboto, "Liberation Sans", sans-serif'
 
 function options() {
   const grid = { stroke: () => colour("--grid"), width: 1 };
+  const dot = (stroke) => ({ show: (u) => u.data[0].length === 1, size: 8, fill: stroke }); // a line takes two moments
+  const [spot, zeroGamma] = ["--spot", "--zero-gamma"].map((name) => () => colour(name));
   const clock = (ticks) => ticks.map((at) => newYorkTime(at * 1000).slice(0, ticks[1] - ticks[0] < 60 ? 8 : 5));
   return {
     width: plot.clientWidth,
@@ -99,14 +87,11 @@ function options() {
     legend: { show: false },
     padding: [10, 0, 0, 8],
     cursor: { drag: { x: true, y: false }, points: { size: 7 }, y: false },
-    scales: { x: { range: (_, low, high) => [Math.min(low, high - LEAST_SECONDS), high] }, y: { range: (_, low, high) => {
-      const room = Math.max((high - low) * 0.08, Math.abs(high) * 1e-4);
-      return [low - room, high + room];
-    } } },
+    scales: { x: { range: (u, low, high) => timeReach(u.data[0], low, high) }, y: { range: (_, low, high) => priceReach(low, high) } },
     series: [
       {},
-      { stroke: () => colour("--spot"), width: 1.5, points: { show: false } },
-      { stroke: () => colour("--zero-gamma"), width: 2, points: { show: false } },
+      { stroke: spot, width: 1.5, points: dot(spot) },
+      { stroke: zeroGamma, width: 2, points: dot(zeroGamma) },
     ],
     axes: [
       { stroke: () => colour("--soft"), font, grid, ticks: { show: false }, values: (_, ticks) => clock(ticks), space: 64, size: 30 },
