@@ -221,6 +221,8 @@ def test_the_lines_are_shown_with_all_their_columns_the_newest_first(gateway: Ga
         ("?status=refused", [1]),
         ("?ticker=SPX&endpoint=gex_zero&date=2025-11-14&status=replaced", [5]),
         ("?limit=2", [5, 4]),
+        ("?record_type=history&limit=1", [5]),
+        ("?record_type=live", []),
         ("?ticker=NDX", []),
     ],
 )
@@ -237,6 +239,7 @@ def test_the_lines_can_be_narrowed(gateway: GatewayProcess, query: str, found: l
         ("?date=yesterday", "date", "yesterday"),
         ("?date=2025-02-30", "date", "2025-02-30"),
         ("?status=done", "status", "done"),
+        ("?record_type=old", "record_type", "old"),
         ("?limit=0", "limit", "0"),
         ("?limit=1001", "limit", "1001"),
         ("?limit=many", "limit", "many"),
@@ -259,7 +262,8 @@ def test_without_the_key_no_line_is_shown(gateway: GatewayProcess) -> None:
 def test_the_openapi_document_describes_each_column_and_each_parameter(gateway: GatewayProcess) -> None:
     document = requests.get(f"{gateway.url}/openapi.json", headers={"X-API-Key": KEY}, timeout=30).json()
     described = document["paths"]["/lineage"]["get"]
-    assert [each["name"] for each in described["parameters"]] == ["ticker", "endpoint", "date", "status", "limit"]
+    names = [each["name"] for each in described["parameters"]]
+    assert names == ["ticker", "endpoint", "date", "status", "record_type", "limit"]
     item = described["responses"]["200"]["content"]["application/json"]["schema"]["items"]
     assert list(item["properties"]) == list(TABLES["data_lineage"])
 
@@ -270,7 +274,8 @@ def test_a_journal_segment_is_a_line_of_its_own(tmp_path: Path) -> None:
         snapshot = {"timestamp": 1763130600, "ticker": "SPX", "spot": 6838.5}
         assert requests.post(f"{gateway.url}/gex", json=snapshot, timeout=30).status_code == 202
         gateway.wait_until_loaded()
-        [line] = ask(gateway).json()
+        [line] = ask(gateway, "?record_type=live").json()
+        assert ask(gateway, "?record_type=history").json() == []
     assert (line["record_type"], line["records_imported"], line["ticker"], line["date"]) == ("live", 1, None, None)
 
 

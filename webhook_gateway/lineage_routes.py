@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import duckdb
 
 Status = Literal["imported", "unchanged", "replaced", "refused", "failed"]
+RecordType = Literal["history", "live"]
 
 router = APIRouter(tags=["history"])
 
@@ -28,6 +29,7 @@ async def show_lineage(
     endpoint: Annotated[str | None, Query(examples=["gex_zero"])] = None,
     date: Annotated[str | None, Query(description="the trading day", examples=["2025-11-14"])] = None,
     status: Status | None = None,
+    record_type: Annotated[RecordType | None, Query(description="history files or journal segments")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> Response:
     """List history files and journal segments with checksum, counts, outcome and run id, the newest first.
@@ -40,6 +42,7 @@ async def show_lineage(
             "endpoint": None if endpoint is None else normalise_endpoint(endpoint),
             "date": None if date is None else _read_day(date),
             "status": status,
+            "record_type": record_type,
         }
     except RecordError as error:
         raise HTTPException(400, describe(error.problems)) from error

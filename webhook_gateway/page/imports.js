@@ -14,7 +14,7 @@ const moment = new Intl.DateTimeFormat("en-GB", {
 
 /** Ask for the last imports and list them. Returns a time of the newest day among them, epoch milliseconds, 0 without any. */
 export async function showImports(dagster, signal) {
-  const lines = (await read(signal))?.filter((line) => line.record_type === "history").slice(0, SHOWN);
+  const lines = await read(signal);
   if (!lines) return 0;
   byId("imports").replaceChildren(lines.length ? make("ul", { class: "lines-of" }, ...lines.map((line) => entry(line, dagster)))
     : make("p", { class: "hint" }, "None yet. Import files with gex import PATH, announce one with POST /gex_history_url, or launch a backfill in Dagster."));
@@ -24,7 +24,7 @@ export async function showImports(dagster, signal) {
 /** Read the lineage; null when it cannot be read now, which is said unless there is what was read before. */
 async function read(signal) {
   try {
-    return await ask("/lineage?limit=60", { signal });
+    return await ask(`/lineage?record_type=history&limit=${SHOWN}`, { signal });
   } catch (error) {
     if (!(error instanceof Late || (error instanceof Refused && error.status === 503))) throw error;
     const place = byId("imports");
