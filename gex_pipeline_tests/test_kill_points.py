@@ -132,7 +132,7 @@ def run_to_the_end(forks: Forks, order: Order) -> list[str]:
 def kill_at(point: int, forks: Forks, order: Order) -> None:
     process_id = forks.start(replace(order, stop_at=point))
     stat = Path(f"/proc/{process_id}/stat")
-    wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", 60)
+    wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", 180)
     os.kill(process_id, signal.SIGKILL)
     wait_until(lambda: not is_running(process_id), 10)
 

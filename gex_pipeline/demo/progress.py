@@ -1,7 +1,7 @@
 """How far the demo is: a spinner for each part on a terminal, elsewhere a line, and addresses once they answer."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -73,21 +73,14 @@ class Parts:
         self._progress.update(task, completed=1)
 
 
-def tell_when_up(console: Console, addresses: Sequence[Address], seconds: float) -> None:
-    """Print each address as soon as it answers.
+def tell_when_up(console: Console, address: Address, seconds: float) -> None:
+    """Print an address as soon as it answers.
 
     Raises:
-        DemoError: not all did in time.
+        DemoError: it does not in time.
     """
-    silent = list(addresses)
-
-    def all_answer() -> bool:
-        for address in [each for each in silent if _answers(each.ready_url)]:
-            console.print(address.line)
-            silent.remove(address)
-        return not silent
-
-    wait_for(all_answer, seconds, "the system to start")
+    wait_for(lambda: _answers(address.ready_url), seconds, f"{address.name} to start")
+    console.print(address.line)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:

@@ -87,17 +87,12 @@ def _show(console: Console, scratch: Path, *, keep_running: bool) -> int:
             dagster_port=_free_port(),
             history_hosts=gexbot.host,
         )
-        with parts.part("write a session file of 23,400 x 100"):
-            name = f"{HISTORY.date}_{HISTORY.feed.ticker}_classic_{HISTORY.feed.endpoint}.json"
-            sent.history_records = write_history_file(files / name, HISTORY)
         with _system(scratch, settings, gexbot.host):
             gateway = f"http://127.0.0.1:{settings.port}"
-            with parts.part("start gateway, loader, Dagster UI and daemon"):
-                tell_when_up(console, _addresses(settings), START_SECONDS)
+            page, dagster_ui = _addresses(settings)
+            with parts.part("start gateway and loader"):
+                tell_when_up(console, page, START_SECONDS)
             with requests.Session() as client:
-                with parts.part("announce the history file"):
-                    answer = client.post(f"{gateway}/gex_history_url", json={"url": gexbot.signed_url(name)})
-                    sent.request = _accepted(answer)
                 with parts.part(f"post {LIVE.snapshots} live snapshots"):
                     for snapshot in snapshots(LIVE):
                         _accepted(client.post(f"{gateway}/gex", json=snapshot))
@@ -107,6 +102,14 @@ def _show(console: Console, scratch: Path, *, keep_running: bool) -> int:
                         _accepted(client.post(f"{gateway}/uw", json=message))
                         sent.messages += 1
                         sent.trades += 1
+                with parts.part("write a session file of 23,400 x 100"):
+                    name = f"{HISTORY.date}_{HISTORY.feed.ticker}_classic_{HISTORY.feed.endpoint}.json"
+                    sent.history_records = write_history_file(files / name, HISTORY)
+                with parts.part("start Dagster UI and daemon"):
+                    tell_when_up(console, dagster_ui, START_SECONDS)
+                with parts.part("announce the history file"):
+                    answer = client.post(f"{gateway}/gex_history_url", json={"url": gexbot.signed_url(name)})
+                    sent.request = _accepted(answer)
                 request = f"{gateway}/gex_history_queue/{sent.request['id']}"
                 with parts.part("import the file: queue, sensor, run") as tell:
                     wait_for(lambda: _is_finished(client, request, tell), IMPORT_SECONDS, "the import")
@@ -159,12 +162,12 @@ def _report(
     return disagreements
 
 
-def _addresses(settings: Settings) -> list[Address]:
+def _addresses(settings: Settings) -> tuple[Address, Address]:
     gateway, ui = (f"http://127.0.0.1:{port}" for port in (settings.port, settings.dagster_port))
-    return [
+    return (
         Address("live page", f"{gateway}/?feed={LIVE.feed.key}", f"{gateway}/ready"),
         Address("Dagster UI", f"{ui}/assets/gex_snapshots", f"{ui}/server_info"),
-    ]
+    )
 
 
 @contextmanager
