@@ -65,7 +65,7 @@ class SnapshotReader:
         if not past.is_empty:
             self._past.read(shape, past, limit, answer)
         if answer.rows.num_rows <= limit and not rest.is_empty:
-            self._add_today(shape, today, rest, answer)
+            self._add_today(shape, today, rest, limit, answer)
         if answer.lack and captured and span.start_ms <= captured.timestamp_ms < span.end_ms:
             answer.sources.add("memory")
             answer.rows = merged(answer.rows, shape.of(captured.row(shape.feed)))
@@ -96,17 +96,20 @@ class SnapshotReader:
             days.append(day_of(stored_ms or epoch_ms()))
         return max(days)
 
-    def _add_today(self, shape: Shape, today: dt.date, span: Span, answer: Answer) -> None:
-        """Add rows of today; what was published of it counts where the database has less, or cannot be asked."""
+    def _add_today(self, shape: Shape, today: dt.date, span: Span, limit: int, answer: Answer) -> None:
+        """Add the first rows of today, one more than so many where there are more.
+
+        What was published of it counts where the database has less, or cannot be asked.
+        """
         held, lack = self._recent.read(shape.feed, Span(day_span(today).start_ms, END_MS))
         answer.lack = answer.lack or lack
         if held is not None:
             answer.sources.add("database")
-            answer.rows = pa.concat_tables([answer.rows, held.cut(shape, span)])
+            answer.rows = pa.concat_tables([answer.rows, held.cut(shape, span, limit + 1)])
         path = Partition(shape.feed, today).published(self._settings, "snapshots")
         version = published_version(path)
         if version is not None and version[1] > (0 if held is None else held.rows.num_rows):
-            published = read_published(path, shape, span)
+            published = read_published(path, shape, span, limit + 1)
             if published is not None:
                 answer.sources.add("parquet")
                 answer.rows = merged(answer.rows, published)

@@ -59,9 +59,10 @@ class RecentRows:
         """How many rows they are, and the sum of their import ids."""
         return self.rows.num_rows, pc.sum(self.rows["import_id"]).as_py() or 0
 
-    def cut(self, shape: Shape, span: Span) -> pa.Table:
-        """Return the rows of a span."""
+    def cut(self, shape: Shape, span: Span, limit: int) -> pa.Table:
+        """Return the rows of a span, the first so many."""
         first, last = places(self.rows["timestamp"].to_numpy(), span)
+        last = min(last, first + limit)
         if shape.is_json:
             return _JSON.read(self.owner, shape, first, last, lambda begin, end: self.rows.slice(begin, end - begin))
         return shape.of(self.rows.slice(first, last - first))

@@ -14,6 +14,7 @@ from gex_pipeline.queries.held import Held
 from gex_pipeline.queries.held_json import HeldJson
 from gex_pipeline.queries.json_rows import json_array
 from gex_pipeline.queries.published import read_published
+from gex_pipeline.queries.recent import RecentRows
 from gex_pipeline.queries.shapes import Shape
 from gex_pipeline.queries.spans import END_MS, Span
 
@@ -91,6 +92,12 @@ def test_only_whole_blocks_are_written_once() -> None:
     others = held.read("others", shape, 8, 16, slice_of)
     assert held.read("rows", shape._replace(names=COLUMNS[:2]), 8, 16, slice_of) != others
     assert read == [8, 16, 8, 8]
+
+
+def test_of_today_no_more_rows_are_written_than_are_asked_for() -> None:
+    held = RecentRows(pa.table({name: range(20) for name in COLUMNS}), object(), 0.0, 0.0)
+    for shape in (Shape(FEED, COLUMNS), Shape(FEED, COLUMNS, is_json=True)):
+        assert held.cut(shape, Span(3, END_MS), 5)["timestamp"].to_pylist() == [3, 4, 5, 6, 7]
 
 
 def test_a_file_that_is_not_by_time_is_read_by_time(tmp_path: Path) -> None:
